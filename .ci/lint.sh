@@ -14,6 +14,7 @@ jobs=$(nproc)
 
 if [ "${1:-}" = --format ]; then
     printf '%s\n' "${sources[@]}" | xargs -r -P "$jobs" -n 16 clang-format-14 "$style" -i
+    .ci/config_doc.py
     exit 0
 fi
 
@@ -49,13 +50,13 @@ check_cppcheck() {
 
 check_shell() {
     local scripts=()
-    mapfile -t scripts < <(find . -name node_modules -prune -o -path ./build -prune -o \
+    mapfile -t scripts < <(find . -name node_modules -prune -o -path './build*' -prune -o \
         -name '*.sh' -print)
     shellcheck .ci/run "${scripts[@]}"
 }
 
 check_python() {
-    find . -name node_modules -prune -o -path ./build -prune -o -name '*.py' -print0 |
+    find . -name node_modules -prune -o -path './build*' -prune -o -name '*.py' -print0 |
         PYTHONDONTWRITEBYTECODE=1 xargs -0 -r python3 -c '
 import ast, sys
 for path in sys.argv[1:]:
@@ -64,6 +65,7 @@ for path in sys.argv[1:]:
 
 check tidy .ci/tidy.py ${1:+--pure "$1"}
 check format check_format
+check documentation .ci/config_doc.py --check
 check shellcheck check_shell
 check python check_python
 check cppcheck check_cppcheck

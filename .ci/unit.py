@@ -23,7 +23,9 @@ def run(binary):
     env = dict(os.environ, CMOCKA_MESSAGE_OUTPUT="stdout")
     env.setdefault("ASAN_OPTIONS", "detect_stack_use_after_return=1")
     env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
-    env.setdefault("TSAN_OPTIONS", "halt_on_error=1:second_deadlock_stack=1")
+    suppressions = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tsan.txt")
+    env.setdefault("TSAN_OPTIONS",
+                   f"halt_on_error=1:second_deadlock_stack=1:suppressions={suppressions}")
     started = time.monotonic()
     try:
         done = subprocess.run([binary], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

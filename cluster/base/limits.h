@@ -46,4 +46,14 @@
 #define ENVELOPE_BYTES_MAX (768u * KIB) /* below NATS's default max_payload of 1 MiB */
 #define ENVELOPE_ITEMS_MAX 512
 
+_Static_assert(BLOB_BYTES_MAX < GRPC_MESSAGE_BYTES_MAX, "a message must hold a largest blob");
+_Static_assert(GRPC_MESSAGE_BYTES_MAX < COMMIT_BYTES_MAX, "a commit must hold a largest request");
+_Static_assert(HISTORY_BYTES_SUGGEST_CAN < HISTORY_BYTES_MAX, "the hint must come before the end");
+_Static_assert(
+    HISTORY_EVENTS_SUGGEST_CAN < HISTORY_EVENTS_MAX, "the hint must come before the end");
+_Static_assert(
+    ENVELOPE_BYTES_MAX < MIB - 64 * KIB, "an envelope and its headers must fit a message");
+_Static_assert(WORKFLOW_TASK_TIMEOUT_DEFAULT_MS <= WORKFLOW_TASK_TIMEOUT_MAX_MS, "a legal default");
+_Static_assert(NAME_BYTES_MAX <= ID_BYTES_MAX, "names are identifiers too");
+
 #endif

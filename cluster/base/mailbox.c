@@ -137,14 +137,14 @@ void mailbox_close(struct mailbox *mailbox, void (*drop)(struct mail *mail))
 static void push(struct mailbox *mailbox, struct mail *mail)
 {
     CHECK(mail->deliver != NULL);
+    struct waker *waker = mailbox->waker;
     struct mail *newest = atomic_load_explicit(&mailbox->stack, memory_order_relaxed);
     do {
         mail->next = newest;
     } while (!atomic_compare_exchange_weak(&mailbox->stack, &newest, mail));
-    /* From here on the mail is the consumer's, and the mailbox may be closed by it unless the
-     * owner's life is otherwise secured: only `newest` and the waker are looked at. */
-    if (!newest && mailbox->waker)
-        waker_wake(mailbox->waker);
+    /* From here on the mail is the consumer's: delivering it may even have closed the mailbox. */
+    if (!newest && waker)
+        waker_wake(waker);
 }
 
 enum err mailbox_post(struct mailbox *mailbox, struct mail *mail)

@@ -30,6 +30,8 @@ struct mailbox;
 /** Something that sleeps until one of its mailboxes has mail: one per loop thread. */
 struct waker;
 struct waker *waker_open(void);
+/** No producer may still be inside a call that wakes it: a mail can be delivered before the call
+ *  that posted it has returned. So close after the producers' threads are joined. */
 void waker_close(struct waker *waker);
 /** Wakes the waiter; a wake before the wait is not lost. Any thread. */
 void waker_wake(struct waker *waker);
@@ -38,14 +40,16 @@ void waker_wait(struct waker *waker, int64_t timeout_ns);
 
 /** `owner` is handed to every deliver; `waker` may be NULL (simulator). `capacity` in messages. */
 struct mailbox *mailbox_open(void *owner, struct waker *waker, size_t capacity);
-/** The mailbox must be empty or its remaining mail is leaked to `drop`, which may be NULL. */
+/** Hands mail that was not delivered to `drop`; without one (NULL) it is forgotten. Consumer thread
+ *  only, and no further post may come. */
 void mailbox_close(struct mailbox *mailbox, void (*drop)(struct mail *mail));
 /** Queues in order per producer. ERR_BUSY when full: the mail stays the caller's. Any thread. */
 NODISCARD enum err mailbox_post(struct mailbox *mailbox, struct mail *mail);
 /** As mailbox_post, for completions of things that the owner itself started: not subject to the
  *  capacity, because the number of outstanding operations already bounds it. */
 void mailbox_complete(struct mailbox *mailbox, struct mail *mail);
-/** Delivers at most `max` mails; returns how many. Consumer thread only. */
+/** Delivers at most `max` mails; returns how many. Consumer thread only. When mail is left, the
+ *  waker is woken, so that a loop that then waits comes back at once. */
 size_t mailbox_step(struct mailbox *mailbox, size_t max);
 bool mailbox_empty(struct mailbox *mailbox);
 

@@ -21,4 +21,24 @@ void thread_join(struct thread *thread);
 void cond_init(pthread_cond_t *cond);
 void cond_wait_for(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t timeout_ns);
 
+/** Says to ThreadSanitizer that what was written before RELEASE is seen after ACQUIRE of the same
+ *  address, where a library whose locks it cannot see carries memory from thread to thread. Nothing
+ *  in other builds. */
+#if defined(__SANITIZE_THREAD__)
+#define HANDOVER_CHECKED 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HANDOVER_CHECKED 1
+#endif
+#endif
+
+#ifdef HANDOVER_CHECKED
+#include <sanitizer/tsan_interface.h>
+#define HANDOVER_RELEASE(addr) __tsan_release(addr)
+#define HANDOVER_ACQUIRE(addr) __tsan_acquire(addr)
+#else
+#define HANDOVER_RELEASE(addr) ((void)(addr))
+#define HANDOVER_ACQUIRE(addr) ((void)(addr))
+#endif
+
 #endif

@@ -201,7 +201,6 @@ static void on_arrived(struct rpc_call *rpc, bool success)
         grpc_metadata_array_destroy(&rpc->metadata);
         grpc_call_details_destroy(&rpc->details);
         rpc->handle = NULL;
-        call_give_back(rpc);
         return;
     }
     rpc_call_listen(rpc->queue);
@@ -440,16 +439,17 @@ static const struct call_ops rpc_call_ops = {
     .unwatch = rpc_call_unwatch,
 };
 
-void rpc_call_event(void *tag, bool success)
+bool rpc_call_event(void *tag, bool success)
 {
     const struct tag *event = tag;
     struct rpc_call *rpc = event->call;
+    struct rpc_queue *queue = rpc->queue;
     CHECK((rpc->owed & event->event) != 0);
     rpc->owed &= ~(unsigned)event->event;
     switch (event->event) {
     case EVENT_ARRIVED:
         on_arrived(rpc, success);
-        return;
+        break;
     case EVENT_RECEIVED:
         on_received(rpc);
         break;
@@ -462,4 +462,5 @@ void rpc_call_event(void *tag, bool success)
     }
     if (rpc->owed == 0)
         call_give_back(rpc);
+    return queue->busy == 0;
 }

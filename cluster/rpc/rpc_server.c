@@ -8,8 +8,9 @@
  * asked for at any time, each arrival asks for the next; arrivals beyond wait inside the core.
  *
  * End: drain (shutdown_and_notify, grace, cancel_all_calls) → the shutdown event, which comes when
- * the last call is gone → the queues are shut down, their threads take out what is left and return.
- * An undrained queue would leak.
+ * the last connection is gone. Calls may still be held then, and ending them needs a live queue; so
+ * close waits for the last call of each queue before the queues are shut down. Their threads take
+ * out what is left and return: an undrained queue would leak.
  *
  * Message size: the core's own limit is off. Its text differs from the one that clients know, and it
  * is applied only after the whole message was buffered, so it saves no memory; what bounds memory is
@@ -24,6 +25,7 @@
 #include <netdb.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -57,8 +59,9 @@ struct rpc_server {
     char shutdown_tag; /* only its address matters */
     pthread_mutex_t mutex;
     pthread_cond_t cond;
-    bool draining; /* guarded by mutex, like the next */
+    bool draining; /* guarded by mutex, like all below */
     bool shut_down;
+    int idle_queues; /* without a single call: only after shutdown, when all holders are done */
 };
 
 /* ---- queue threads --------------------------------------------------------------------------- */
@@ -67,6 +70,14 @@ static void on_shut_down(struct rpc_server *server)
 {
     pthread_mutex_lock(&server->mutex);
     server->shut_down = true;
+    pthread_cond_broadcast(&server->cond);
+    pthread_mutex_unlock(&server->mutex);
+}
+
+static void on_queue_idle(struct rpc_server *server)
+{
+    pthread_mutex_lock(&server->mutex);
+    server->idle_queues++;
     pthread_cond_broadcast(&server->cond);
     pthread_mutex_unlock(&server->mutex);
 }
@@ -82,18 +93,20 @@ static void queue_run(void *arg)
             return;
         if (event.tag == &server->shutdown_tag)
             on_shut_down(server);
-        else
-            rpc_call_event(event.tag, event.success != 0);
+        else if (rpc_call_event(event.tag, event.success != 0))
+            on_queue_idle(server);
     }
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* The core reports trouble with single connections as errors; for us they are gossip. */
+/* The core reports trouble with single connections as errors; for us they are gossip. An assertion
+ * is followed by an abort. */
 static void on_core_log(gpr_log_func_args *args)
 {
-    log_debug("grpc.log", "file=%s line=%d text=%s", args->file, args->line,
-        log_quote(args->message));
+    bool fatal = strncmp(args->message, "assertion failed", 16) == 0;
+    log_write(fatal ? LOG_ERROR : LOG_DEBUG, "grpc.log", "file=%s line=%d text=%s", args->file,
+        args->line, log_quote(args->message));
 }
 
 static void log_once_init(void)
@@ -131,24 +144,33 @@ static grpc_server *create_server(grpc_resource_quota *quota)
     return grpc_server_create(&channel_args, NULL);
 }
 
-/* Why an address cannot be bound, found by trying: the core tells only its log. */
-static int bind_errno(const char *listen_address)
+/* Splits "host:port", "[v6]:port" or ":port"; false when it is none of them. */
+static bool split_address(const char *address, char host[NAME_BYTES_MAX + 1], const char **ret_port)
 {
-    char host[NAME_BYTES_MAX + 1];
-    const char *colon = strrchr(listen_address, ':');
-    if (!colon || (size_t)(colon - listen_address) >= sizeof(host))
-        return EINVAL;
-    const char *start = listen_address;
-    size_t len = (size_t)(colon - listen_address);
-    if (len >= 2 && start[0] == '[' && start[len - 1] == ']') {
-        start++;
+    const char *colon = strrchr(address, ':');
+    size_t len = colon ? (size_t)(colon - address) : 0;
+    if (!colon || len > NAME_BYTES_MAX)
+        return false;
+    char *end = NULL;
+    unsigned long port = strtoul(colon + 1, &end, 10);
+    if (colon[1] < '0' || colon[1] > '9' || *end != '\0' || port > UINT16_MAX)
+        return false;
+    if (len >= 2 && address[0] == '[' && address[len - 1] == ']') {
+        address++;
         len -= 2;
     }
-    memcpy(host, start, len);
+    memcpy(host, address, len);
     host[len] = '\0';
+    *ret_port = colon + 1;
+    return true;
+}
+
+/* Why an address cannot be bound, found by trying: the core tells only its log. */
+static int bind_errno(const char *host, const char *port)
+{
     struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
-    if (getaddrinfo(len ? host : NULL, colon + 1, &hints, &found) != 0)
+    if (getaddrinfo(host[0] ? host : NULL, port, &hints, &found) != 0)
         return EADDRNOTAVAIL;
     int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int error = fd < 0 ? errno : 0;
@@ -166,6 +188,13 @@ static int bind_errno(const char *listen_address)
 static enum err bind_port(struct rpc_server *server, const struct rpc_server_options *options,
     char ret_reason[RPC_REASON_BYTES])
 {
+    char host[NAME_BYTES_MAX + 1];
+    const char *port = NULL;
+    if (!split_address(options->listen, host, &port)) {
+        (void)snprintf(ret_reason, RPC_REASON_BYTES,
+            "cannot listen on %.150s: not of the form host:port", options->listen);
+        return ERR_IO;
+    }
     grpc_server_credentials *credentials = NULL;
     if (options->tls_cert_file) {
         enum err err = rpc_tls_server(&server->arena, options->tls_cert_file, options->tls_key_file,
@@ -179,7 +208,7 @@ static enum err bind_port(struct rpc_server *server, const struct rpc_server_opt
     grpc_server_credentials_release(credentials);
     if (server->port > 0)
         return OK;
-    int error = bind_errno(options->listen);
+    int error = bind_errno(host, port);
     (void)snprintf(ret_reason, RPC_REASON_BYTES, "cannot listen on %.150s: %s", options->listen,
         error ? strerror(error) : "refused by the gRPC core");
     return ERR_IO;
@@ -318,7 +347,7 @@ void rpc_server_close(struct rpc_server *server)
 {
     pthread_mutex_lock(&server->mutex);
     CHECK(server->draining);
-    while (!server->shut_down)
+    while (!server->shut_down || server->idle_queues < server->queue_count)
         pthread_cond_wait(&server->cond, &server->mutex);
     pthread_mutex_unlock(&server->mutex);
 

@@ -96,6 +96,29 @@ static enum err read_file(
     return err ? ERR_CONFIG : OK;
 }
 
+static bool has_certificate(const char *text)
+{
+    BIO *bio = BIO_new_mem_buf(text, -1);
+    X509 *cert = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+    bool found = cert != NULL;
+    X509_free(cert);
+    BIO_free(bio);
+    ERR_clear_error();
+    return found;
+}
+
+/* The core aborts or stays silent where a CA file holds no certificate, so look first. */
+static enum err read_ca(
+    struct arena *arena, const char *path, char **ret_text, char ret_reason[RPC_REASON_BYTES])
+{
+    enum err err = read_file(arena, path, ret_text, ret_reason);
+    if (!err && path && !has_certificate(*ret_text)) {
+        (void)snprintf(ret_reason, RPC_REASON_BYTES, "%.150s holds no certificate", path);
+        err = ERR_CONFIG;
+    }
+    return err;
+}
+
 static bool pair_matches(const struct pem *pem)
 {
     BIO *cert_bio = BIO_new_mem_buf(pem->cert, -1);
@@ -118,7 +141,7 @@ static enum err read_pair(struct arena *arena, const struct tls_source *source, 
     if (!err)
         err = read_file(arena, source->key_file, &ret_pem->key, ret_reason);
     if (!err)
-        err = read_file(arena, source->client_ca_file, &ret_pem->client_ca, ret_reason);
+        err = read_ca(arena, source->client_ca_file, &ret_pem->client_ca, ret_reason);
     if (!err && !pair_matches(ret_pem)) {
         (void)snprintf(ret_reason, RPC_REASON_BYTES, "%.110s and %.110s are not a pair",
             source->cert_file, source->key_file);
@@ -163,7 +186,9 @@ static grpc_ssl_certificate_config_reload_status load(
                               : GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_FAIL;
     }
     grpc_ssl_pem_key_cert_pair pair = {.private_key = pem.key, .cert_chain = pem.cert};
-    *ret_config = grpc_ssl_server_certificate_config_create(pem.client_ca, &pair, 1);
+    /* The core 1.51 aborts on a config without roots from a fetcher, even where they are not used. */
+    const char *roots = pem.client_ca ? pem.client_ca : pem.cert;
+    *ret_config = grpc_ssl_server_certificate_config_create(roots, &pair, 1);
     log_info("rpc.certificate_loaded", "file=%s", log_quote(source->cert_file));
     memcpy(source->current, ids, sizeof(ids));
     source->loaded = true;
@@ -214,7 +239,7 @@ enum err rpc_tls_client(const char *ca_file, const char *cert_file, const char *
     struct tls_source source = {.cert_file = cert_file, .key_file = key_file};
     struct pem pem = {0};
     char *ca = NULL;
-    enum err err = read_file(&arena, ca_file, &ca, ret_reason);
+    enum err err = read_ca(&arena, ca_file, &ca, ret_reason);
     if (err)
         return err;
     if (!cert_file != !key_file) {

@@ -223,8 +223,8 @@ static void row_merge(struct commit *commit, size_t position, const struct commi
 static bool range_covers(
     const struct commit_range *range, enum table table, int32_t shard, struct bytes key)
 {
-    return range->table == table && range->shard == shard &&
-           bytes_compare(key, range->from) >= 0 && bytes_compare(key, range->to) < 0;
+    return range->table == table && range->shard == shard && bytes_compare(key, range->from) >= 0 &&
+           bytes_compare(key, range->to) < 0;
 }
 
 static bool ranges_cover(const struct commit *commit, const struct commit_row *row)

@@ -42,13 +42,14 @@ struct commit_row {
     enum commit_mode mode;
     int32_t shard;
     struct bytes key;
-    struct bytes value;      /* not for DELETE */
+    struct bytes value; /* not for DELETE */
     /* TABLE_RUN only */
     struct uuid namespace_id;
-    int64_t due_ns;          /* wall clock; DUE_NONE = nothing owed */
-    int64_t expire_ns;       /* wall clock; DUE_NONE = open run */
-    bool index_changed;      /* UPDATE: due_ns or expire_ns differ from what is stored: when false
-                                a driver must leave both columns (and their indexes) alone */
+    int64_t due_ns;    /* wall clock; DUE_NONE = nothing owed */
+    int64_t expire_ns; /* wall clock; DUE_NONE = open run */
+    /* UPDATE: due_ns or expire_ns differ from what is stored. When false a driver must leave both
+     * columns (and their indexes) alone. The namespace of a run never changes. */
+    bool index_changed;
     struct commit_slot *slot; /* commit.c's; callers leave it NULL */
 };
 
@@ -68,10 +69,10 @@ struct visibility_row {
     struct bytes workflow_id;
     struct bytes workflow_type;
     struct bytes task_queue;
-    int32_t status;             /* temporal.api.enums.v1.WorkflowExecutionStatus */
+    int32_t status; /* temporal.api.enums.v1.WorkflowExecutionStatus */
     int64_t start_ns;
-    int64_t execution_ns;       /* start + first backoff */
-    int64_t close_ns;           /* DUE_NONE while open (sorts first in descending order) */
+    int64_t execution_ns; /* start + first backoff */
+    int64_t close_ns;     /* DUE_NONE while open (sorts first in descending order) */
     int64_t history_length;
     int64_t history_size_bytes;
     int64_t state_transitions;
@@ -79,14 +80,14 @@ struct visibility_row {
     struct bytes parent_run_id; /* text form, empty = none */
     struct bytes root_workflow_id;
     struct bytes root_run_id;
-    struct bytes memo;          /* serialized temporal.api.common.v1.Memo */
+    struct bytes memo;              /* serialized temporal.api.common.v1.Memo */
     struct bytes search_attributes; /* serialized SearchAttributes */
 };
 
 struct commit_visibility {
-    enum commit_mode mode;      /* INSERT, UPDATE (all columns), DELETE (shard and run_id only) */
+    enum commit_mode mode; /* INSERT, UPDATE (all columns), DELETE (shard and run_id only) */
     struct visibility_row row;
-    struct commit_slot *slot;   /* commit.c's */
+    struct commit_slot *slot; /* commit.c's */
 };
 
 /** The fence of one shard. */
@@ -110,7 +111,7 @@ struct commit {
     struct commit_visibility *visibility;
     size_t visibility_count;
     size_t visibility_capacity;
-    size_t bytes; /* keys and values, for COMMIT_BYTES_MAX */
+    size_t bytes;     /* keys and values, for COMMIT_BYTES_MAX */
     struct map index; /* (table, shard, key) -> row, for merging; not for history and outbox */
 };
 
@@ -127,7 +128,7 @@ void commit_write(struct commit *commit, const struct commit_row *row);
 void commit_delete_range(struct commit *commit, const struct commit_range *range);
 /** Same merging by (shard, run_id); no PUT. */
 void commit_visibility(struct commit *commit, const struct commit_visibility *change);
-/** No changes; sections do not count. (A commit of sections alone is valid: it checks the fences.) */
+/** No changes. Sections do not count; a commit of sections alone is valid and checks the fences. */
 bool commit_is_empty(const struct commit *commit);
 
 #endif

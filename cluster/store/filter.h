@@ -13,22 +13,22 @@
 #include "cluster/base/bytes.h"
 
 /* X(enum, query name, SQL column, kind) */
-#define FILTER_FIELD_LIST(X)                                                    \
-    X(FIELD_WORKFLOW_ID, "WorkflowId", "workflow_id", KEYWORD)                  \
-    X(FIELD_RUN_ID, "RunId", "run_id", UUID)                                    \
-    X(FIELD_WORKFLOW_TYPE, "WorkflowType", "workflow_type", KEYWORD)            \
-    X(FIELD_TASK_QUEUE, "TaskQueue", "task_queue", KEYWORD)                     \
-    X(FIELD_STATUS, "ExecutionStatus", "status", STATUS)                        \
-    X(FIELD_START_TIME, "StartTime", "start_ns", TIME)                          \
-    X(FIELD_EXECUTION_TIME, "ExecutionTime", "execution_ns", TIME)              \
-    X(FIELD_CLOSE_TIME, "CloseTime", "close_ns", TIME)                          \
-    X(FIELD_EXECUTION_DURATION, "ExecutionDuration", "", DURATION)              \
-    X(FIELD_HISTORY_LENGTH, "HistoryLength", "history_length", INT)             \
-    X(FIELD_HISTORY_SIZE, "HistorySizeBytes", "history_size_bytes", INT)        \
-    X(FIELD_STATE_TRANSITIONS, "StateTransitionCount", "state_transitions", INT) \
+#define FILTER_FIELD_LIST(X)                                                       \
+    X(FIELD_WORKFLOW_ID, "WorkflowId", "workflow_id", KEYWORD)                     \
+    X(FIELD_RUN_ID, "RunId", "run_id", UUID)                                       \
+    X(FIELD_WORKFLOW_TYPE, "WorkflowType", "workflow_type", KEYWORD)               \
+    X(FIELD_TASK_QUEUE, "TaskQueue", "task_queue", KEYWORD)                        \
+    X(FIELD_STATUS, "ExecutionStatus", "status", STATUS)                           \
+    X(FIELD_START_TIME, "StartTime", "start_ns", TIME)                             \
+    X(FIELD_EXECUTION_TIME, "ExecutionTime", "execution_ns", TIME)                 \
+    X(FIELD_CLOSE_TIME, "CloseTime", "close_ns", TIME)                             \
+    X(FIELD_EXECUTION_DURATION, "ExecutionDuration", "", DURATION)                 \
+    X(FIELD_HISTORY_LENGTH, "HistoryLength", "history_length", INT)                \
+    X(FIELD_HISTORY_SIZE, "HistorySizeBytes", "history_size_bytes", INT)           \
+    X(FIELD_STATE_TRANSITIONS, "StateTransitionCount", "state_transitions", INT)   \
     X(FIELD_PARENT_WORKFLOW_ID, "ParentWorkflowId", "parent_workflow_id", KEYWORD) \
-    X(FIELD_PARENT_RUN_ID, "ParentRunId", "parent_run_id", KEYWORD)             \
-    X(FIELD_ROOT_WORKFLOW_ID, "RootWorkflowId", "root_workflow_id", KEYWORD)    \
+    X(FIELD_PARENT_RUN_ID, "ParentRunId", "parent_run_id", KEYWORD)                \
+    X(FIELD_ROOT_WORKFLOW_ID, "RootWorkflowId", "root_workflow_id", KEYWORD)       \
     X(FIELD_ROOT_RUN_ID, "RootRunId", "root_run_id", KEYWORD)
 
 enum filter_field {
@@ -59,9 +59,9 @@ enum filter_op {
     FILTER_GE,
     FILTER_IN,
     FILTER_NOT_IN,
-    FILTER_BETWEEN,     /* two values, inclusive */
+    FILTER_BETWEEN, /* two values, inclusive */
     FILTER_STARTS_WITH,
-    FILTER_IS_NULL,     /* an open run's close time, an empty keyword */
+    FILTER_IS_NULL, /* an open run's close time, an empty keyword */
     FILTER_IS_NOT_NULL,
 };
 
@@ -76,7 +76,7 @@ struct filter_value {
 /** A node; children and values live in the arena of the parse. Depth: FILTER_DEPTH_MAX. */
 struct filter {
     enum filter_op op;
-    enum filter_field field;          /* comparisons */
+    enum filter_field field;              /* comparisons */
     const struct filter *const *children; /* AND, OR: two or more; NOT: one */
     size_t child_count;
     const struct filter_value *values;

@@ -240,9 +240,8 @@ static uint8_t *string_move(uint8_t *at, struct bytes *string)
 static struct memory_visibility *visibility_copy(const struct visibility_row *row)
 {
     size_t len = row->workflow_id.len + row->workflow_type.len + row->task_queue.len +
-                 row->parent_workflow_id.len + row->parent_run_id.len +
-                 row->root_workflow_id.len + row->root_run_id.len + row->memo.len +
-                 row->search_attributes.len;
+                 row->parent_workflow_id.len + row->parent_run_id.len + row->root_workflow_id.len +
+                 row->root_run_id.len + row->memo.len + row->search_attributes.len;
     struct memory_visibility *copy = mem_alloc(sizeof(*copy) + len);
     copy->row = *row;
     uint8_t *at = copy->strings;

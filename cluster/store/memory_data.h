@@ -56,8 +56,8 @@ void memory_key_time(struct memory_key *key, int64_t ns, bool descending);
 void memory_key_bytes(struct memory_key *key, struct bytes data, bool descending);
 struct bytes memory_key_view(const struct memory_key *key);
 
-#define MEMORY_ROW_KEY_OFFSET 4    /* of the row's key in a table's map key */
-#define MEMORY_DUE_KEY_OFFSET 28   /* in a key of `due` */
+#define MEMORY_ROW_KEY_OFFSET    4  /* of the row's key in a table's map key */
+#define MEMORY_DUE_KEY_OFFSET    28 /* in a key of `due` */
 #define MEMORY_EXPIRY_KEY_OFFSET 12
 
 void memory_data_init(struct memory_database *database);

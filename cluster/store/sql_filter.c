@@ -108,8 +108,8 @@ static bool needs_guard(const struct filter *filter, bool negate)
                     filter->field == FIELD_EXECUTION_DURATION;
     if (!nullable)
         return false;
-    bool picks = filter->op == FILTER_EQ || filter->op == FILTER_IN ||
-                 filter->op == FILTER_STARTS_WITH;
+    bool picks =
+        filter->op == FILTER_EQ || filter->op == FILTER_IN || filter->op == FILTER_STARTS_WITH;
     if (negate || !picks || kind != FILTER_KIND_KEYWORD)
         return true;
     for (size_t i = 0; i < filter->value_count; i++) {

@@ -53,13 +53,13 @@ void sql_text_add(struct sql_text *sql, const char *text);
 /** Appends a placeholder and its value. */
 void sql_text_number(struct sql_text *sql, int64_t number);
 void sql_text_bytes(struct sql_text *sql, struct bytes bytes);
-/** Appends the filter as one parenthesised boolean expression over visibility columns; NULL = true. */
+/** Appends the filter as one parenthesised boolean expression over the columns; NULL = all. */
 void sql_text_filter(struct sql_text *sql, const struct filter *filter);
 
 /* Columns of a list's result, in this order; the schema folders use these names too. */
-#define SQL_VISIBILITY_COLUMNS                                                             \
-    "shard, run_id, namespace_id, workflow_id, workflow_type, task_queue, status, "        \
-    "start_ns, execution_ns, close_ns, history_length, history_size_bytes, "               \
+#define SQL_VISIBILITY_COLUMNS                                                              \
+    "shard, run_id, namespace_id, workflow_id, workflow_type, task_queue, status, "         \
+    "start_ns, execution_ns, close_ns, history_length, history_size_bytes, "                \
     "state_transitions, parent_workflow_id, parent_run_id, root_workflow_id, root_run_id, " \
     "memo, search_attributes"
 #define SQL_VISIBILITY_COLUMN_COUNT 19

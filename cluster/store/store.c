@@ -99,7 +99,8 @@ static struct store *store_new(const struct store_options *options)
 static void threads_start(struct store *store)
 {
     for (int i = 0; i < store->reader_count; i++)
-        store->readers[i].thread = thread_start("store-read", store_worker_main, &store->readers[i]);
+        store->readers[i].thread =
+            thread_start("store-read", store_worker_main, &store->readers[i]);
     for (int i = 0; i < store->writer_count; i++)
         store->writers[i].thread =
             thread_start("store-write", store_worker_main, &store->writers[i]);
@@ -239,8 +240,7 @@ enum err session_get(
     return session->driver->get(session, arena, keys, count);
 }
 
-enum err session_scan(
-    struct store_session *session, struct arena *arena, struct store_scan *scan)
+enum err session_scan(struct store_session *session, struct arena *arena, struct store_scan *scan)
 {
     CHECK((unsigned)scan->table < TABLE_COUNT);
     CHECK(scan->limit_rows > 0);

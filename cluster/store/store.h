@@ -43,7 +43,7 @@
 struct store_row {
     struct bytes key;
     struct bytes value;
-    bool found;              /* get: false = no such row */
+    bool found; /* get: false = no such row */
     /* TABLE_RUN only */
     struct uuid namespace_id;
     int64_t due_ns;
@@ -54,7 +54,7 @@ struct store_get {
     enum table table;
     int32_t shard;
     struct bytes key;
-    struct store_row row;    /* result */
+    struct store_row row; /* result */
 };
 
 /** Rows with from <= key < to in key order (or reverse), at most `limit_rows`, and stopping after
@@ -64,13 +64,13 @@ struct store_scan {
     enum table table;
     int32_t shard;
     struct bytes from;
-    struct bytes to;         /* empty = to the end of the shard */
+    struct bytes to; /* empty = to the end of the shard */
     bool reverse;
     uint32_t limit_rows;
-    size_t limit_bytes;      /* 0 = no bound */
-    struct store_row *rows;  /* result */
+    size_t limit_bytes;     /* 0 = no bound */
+    struct store_row *rows; /* result */
     size_t row_count;
-    bool more;               /* a limit left rows out */
+    bool more; /* a limit left rows out */
 };
 
 /** Runs of one namespace (or all, when namespace_id is zero) whose due_ns (or expire_ns) is in
@@ -78,7 +78,7 @@ struct store_scan {
 struct store_due {
     int32_t shard;
     struct uuid namespace_id;
-    bool expiry;             /* by expire_ns instead of due_ns; namespace ignored */
+    bool expiry; /* by expire_ns instead of due_ns; namespace ignored */
     int64_t from_ns;
     int64_t to_ns;
     uint32_t limit_rows;
@@ -92,7 +92,7 @@ struct store_list {
     struct uuid namespace_id;
     const struct filter *filter; /* NULL = all */
     uint32_t limit_rows;
-    bool after_set;              /* continue behind this position */
+    bool after_set; /* continue behind this position */
     int64_t after_close_ns;
     int64_t after_start_ns;
     struct uuid after_run_id;
@@ -104,9 +104,9 @@ struct store_list {
 struct store_count {
     struct uuid namespace_id;
     const struct filter *filter;
-    bool by_status;              /* GROUP BY ExecutionStatus */
+    bool by_status; /* GROUP BY ExecutionStatus */
     int64_t total;
-    int64_t status_counts[16];   /* by status value */
+    int64_t status_counts[16]; /* by status value */
 };
 
 /** Takes a shard: bumps range_id (creating the row at first), waiting for a commit under way.
@@ -115,8 +115,8 @@ struct store_count {
 struct store_take_shard {
     int32_t shard;
     int64_t expected_range;
-    struct bytes owner;          /* node id, shown to operators */
-    int64_t range_id;            /* results */
+    struct bytes owner; /* node id, shown to operators */
+    int64_t range_id;   /* results */
     int64_t commit_no;
 };
 
@@ -137,15 +137,16 @@ typedef enum err store_custom_fn(struct store_session *session, struct store_op 
 
 /** One operation; embedded in or owned by the submitter, who gets it back as mail. */
 struct store_op {
-    struct mail mail;           /* deliver = set by the submitter */
+    struct mail mail; /* deliver = set by the submitter */
     struct mailbox *reply_to;
-    struct store_op *next;      /* the store's */
+    struct store_op *next; /* the store's */
     enum store_op_kind kind;
-    int writer;                 /* commits and take_shard: which writer session; those of one
-                                   writer run in submission order */
-    struct arena *arena;        /* results go here; owned by the submitter */
-    enum err err;               /* result */
-    char text[256];             /* reason, when err != OK */
+    /* Commits and take_shard: which writer session (modulo their number); those of one writer run
+     * in submission order. */
+    int writer;
+    struct arena *arena; /* results go here; owned by the submitter */
+    enum err err;        /* result */
+    char text[256];      /* reason, when err != OK */
     union {
         const struct commit *commit;
         struct {
@@ -180,8 +181,8 @@ struct store_driver {
      * when `migrate`, refuses a schema newer than this build with ERR_VERSION. */
     enum err (*open)(const struct store_options *options, void **ret_database, char text[256]);
     void (*close)(void *database);
-    enum err (*session_open)(void *database, bool writer, struct store_session **ret_session,
-        char text[256]);
+    enum err (*session_open)(
+        void *database, bool writer, struct store_session **ret_session, char text[256]);
     void (*session_close)(struct store_session *session);
     enum err (*commit)(struct store_session *session, const struct commit *commit);
     /* Optional (may be NULL): several commits in one transaction, a savepoint each, so that they
@@ -191,8 +192,8 @@ struct store_driver {
         size_t count, enum err *ret_errs);
     /* Keys come in any order and may repeat (the pool merges gets); all fields of `row` are set,
      * row.key is a copy. A read fails only as a whole. */
-    enum err (*get)(struct store_session *session, struct arena *arena, struct store_get *keys,
-        size_t count);
+    enum err (*get)(
+        struct store_session *session, struct arena *arena, struct store_get *keys, size_t count);
     enum err (*scan)(struct store_session *session, struct arena *arena, struct store_scan *scan);
     enum err (*due)(struct store_session *session, struct arena *arena, struct store_due *due);
     enum err (*list)(struct store_session *session, struct arena *arena, struct store_list *list);
@@ -206,7 +207,7 @@ struct store_driver {
 
 /* The pool refuses larger commits with ERR_TOO_LARGE; executors end a batch at COMMIT_*_MAX, so
  * there is room for what one more request adds. */
-#define STORE_COMMIT_ROWS_MAX (2 * COMMIT_ROWS_MAX)
+#define STORE_COMMIT_ROWS_MAX  (2 * COMMIT_ROWS_MAX)
 #define STORE_COMMIT_BYTES_MAX (2 * COMMIT_BYTES_MAX)
 
 const struct store_driver *store_driver_memory(void);
@@ -222,16 +223,17 @@ struct store_options {
     const char *socket;
     const char *user;
     const char *password;
-    const char *name;        /* database */
-    const char *file;        /* SQLite: path; NULL = in memory (vfs=memdb), shared by sessions */
-    const char *tls_mode;    /* disable, prefer, require, verify-full */
+    const char *name;     /* database */
+    const char *file;     /* SQLite: path; NULL = in memory (vfs=memdb), shared by sessions */
+    const char *tls_mode; /* disable, prefer, require, verify-full */
     const char *tls_ca_file;
-    int readers;             /* reader sessions, >= 1 */
-    int writers;             /* writer sessions wanted; capped by driver->writers_max */
+    int readers; /* reader sessions, >= 1 */
+    int writers; /* writer sessions wanted; capped by driver->writers_max */
     bool migrate;
     struct metrics *metrics; /* may be NULL */
-    void *driver_ctx;        /* memory: a memory_database to share (store_memory.h), or NULL;
-                                fault: the plan (store_fault.h) */
+    /* Memory: a memory_database to share (store_memory.h), or NULL. Fault: the plan
+     * (store_fault.h). */
+    void *driver_ctx;
 };
 
 struct store;
@@ -243,7 +245,8 @@ NODISCARD enum err store_open(
  *  submit any more. NULL is ignored. */
 void store_close(struct store *store);
 /** Queues the operation. Any thread. Reads have no order among themselves or with commits: a read
- *  sees every commit that had completed when it was submitted. Completion: op->mail to op->reply_to, err and results set. */
+ *  sees every commit that had completed when it was submitted.
+ *  Completion: op->mail to op->reply_to, err and results set. */
 void store_submit(struct store *store, struct store_op *op);
 /** Executes up to `max` queued operations of a stepped store on this thread; returns how many. */
 size_t store_step(struct store *store, size_t max);

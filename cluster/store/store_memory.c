@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The memory driver: the model that the SQL drivers are compared with, and the simulator's database.
+ * The memory driver: the model that the SQL drivers are compared with, and the simulator's disk.
  *
  * A commit is checked as a whole before anything is applied, so there is nothing to roll back. What
  * a commit applied is "on disk"; a crash is closing the store and opening another on the same

@@ -15,9 +15,9 @@
 #include "cluster/base/env.h"
 #include "cluster/store/store_private.h"
 
-#define CONFLICT_RETRIES_MAX 10
-#define CONFLICT_BACKOFF_MIN_NS (NS_PER_MS / 2)
-#define CONFLICT_BACKOFF_MAX_NS (50 * NS_PER_MS)
+#define CONFLICT_RETRIES_MAX     10
+#define CONFLICT_BACKOFF_MIN_NS  (NS_PER_MS / 2)
+#define CONFLICT_BACKOFF_MAX_NS  (50 * NS_PER_MS)
 #define RECONNECT_BACKOFF_MIN_NS (10 * NS_PER_MS)
 #define RECONNECT_BACKOFF_MAX_NS (2 * NS_PER_S)
 
@@ -331,8 +331,8 @@ void store_worker_execute(struct store_worker *worker, struct store_op *ops)
     for (unsigned i = 0; ops->kind == STORE_TAKE_SHARD && err == ERR_CONFLICT; i++) {
         if (i == CONFLICT_RETRIES_MAX)
             break;
-        (void)worker_pause(worker,
-            backoff_ns(worker, i, CONFLICT_BACKOFF_MIN_NS, CONFLICT_BACKOFF_MAX_NS));
+        (void)worker_pause(
+            worker, backoff_ns(worker, i, CONFLICT_BACKOFF_MIN_NS, CONFLICT_BACKOFF_MAX_NS));
         err = execute_read(worker, ops);
     }
     worker->failures = lost_connection(err) ? worker->failures + 1 : 0;

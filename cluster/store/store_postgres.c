@@ -15,7 +15,7 @@
 #include "cluster/store/store_postgres.h"
 
 /* No CONNECT_TIMEOUT means minutes; a black-holed connection must not hold a shard for longer. */
-#define CONNECT_TIMEOUT_S "5"
+#define CONNECT_TIMEOUT_S   "5"
 #define TCP_USER_TIMEOUT_MS "15000"
 
 /* Settings of every session. The planner has one good plan for our statements, the index in the
@@ -29,6 +29,7 @@ static const char *const session_settings[] = {
     "SET enable_mergejoin = off",
     "SET enable_sort = off",
     "SET jit = off",
+    "SET default_toast_compression = lz4",
     "SET lock_timeout = '10s'",
     "SET statement_timeout = '60s'",
     "SET idle_in_transaction_session_timeout = '30s'",
@@ -103,7 +104,8 @@ static enum err connect_err(PGconn *conn)
     return ERR_UNAVAILABLE;
 }
 
-PGconn *postgres_connect(const struct postgres_database *database, enum err *ret_err, char text[256])
+PGconn *postgres_connect(
+    const struct postgres_database *database, enum err *ret_err, char text[256])
 {
     const struct store_options *options = &database->options;
     const char *keys[20];
@@ -166,8 +168,8 @@ void postgres_disconnect(struct postgres_session *session)
 static bool apply_setting(PGconn *conn, const char *sql)
 {
     PGresult *result = PQexec(conn, sql);
-    bool done = PQresultStatus(result) == PGRES_COMMAND_OK ||
-                PQresultStatus(result) == PGRES_TUPLES_OK;
+    bool done =
+        PQresultStatus(result) == PGRES_COMMAND_OK || PQresultStatus(result) == PGRES_TUPLES_OK;
     PQclear(result);
     return done || PQstatus(conn) == CONNECTION_OK;
 }
@@ -230,7 +232,8 @@ static void warn_of_settings(PGconn *conn, char text[256])
     PQclear(result);
 }
 
-static enum err postgres_open(const struct store_options *options, void **ret_database, char text[256])
+static enum err postgres_open(
+    const struct store_options *options, void **ret_database, char text[256])
 {
     struct postgres_database *database = database_new(options);
     enum err err = postgres_migrate(database, text);

@@ -81,7 +81,7 @@ void postgres_statement_title(int statement, char *ret_title, size_t size);
 enum { POSTGRES_OID_BYTEA = 17, POSTGRES_OID_INT8 = 20, POSTGRES_OID_INT4 = 23 };
 
 #define POSTGRES_PARAMS_MAX 1024 /* a filter may list many values */
-#define POSTGRES_STEPS_MAX 256
+#define POSTGRES_STEPS_MAX  256
 
 /** Parameters of the statement that is built next, binary. */
 struct postgres_params {
@@ -113,13 +113,13 @@ struct postgres_session {
     struct postgres_step steps[POSTGRES_STEPS_MAX];
     int step_count;
     int step_next;
-    bool synced;              /* a sync is queued, its result is due after the steps */
-    bool commit_queued;       /* from here on a lost connection leaves the outcome unknown */
+    bool synced;        /* a sync is queued, its result is due after the steps */
+    bool commit_queued; /* from here on a lost connection leaves the outcome unknown */
     struct postgres_params params;
     int formats[POSTGRES_PARAMS_MAX]; /* all binary */
-    struct buffer text;       /* statement under preparation */
-    struct buffer order;      /* commit: row numbers by group */
-    struct arena arena;       /* short-lived; reset by its user */
+    struct buffer text;               /* statement under preparation */
+    struct buffer order;              /* commit: row numbers by group */
+    struct arena arena;               /* short-lived; reset by its user */
 };
 
 /* ---- connection ---- */

@@ -122,8 +122,8 @@ static enum err send_groups(struct postgres_session *session, const struct commi
         return OK;
     uint32_t ends[GROUP_COUNT] = {0};
     buffer_clear(&session->order);
-    uint32_t *order = (uint32_t *)(void *)buffer_reserve(
-        &session->order, commit->row_count * sizeof(*order));
+    uint32_t *order =
+        (uint32_t *)(void *)buffer_reserve(&session->order, commit->row_count * sizeof(*order));
     for (size_t i = 0; i < commit->row_count; i++)
         ends[row_group(&commit->rows[i])]++;
     uint32_t start = 0;
@@ -138,8 +138,7 @@ static enum err send_groups(struct postgres_session *session, const struct commi
     for (size_t group = 0; group < GROUP_COUNT; group++) {
         if (ends[group] == start)
             continue;
-        enum err err =
-            send_rows(session, commit->rows, order + start, ends[group] - start, group);
+        enum err err = send_rows(session, commit->rows, order + start, ends[group] - start, group);
         if (err)
             return err;
         start = ends[group];
@@ -182,25 +181,25 @@ static enum err send_ranges(struct postgres_session *session, const struct commi
 /* ---- visibility ---- */
 
 /* X(field, array type, element function, value), in the order of SQL_VISIBILITY_COLUMNS. */
-#define VISIBILITY_COLUMNS(X)                                                      \
-    X(INT4, i32, row->shard)                                                       \
-    X(BYTEA, bytes, uuid_view(&row->run_id))                                       \
-    X(BYTEA, bytes, uuid_view(&row->namespace_id))                                 \
-    X(BYTEA, bytes, row->workflow_id)                                              \
-    X(BYTEA, bytes, row->workflow_type)                                            \
-    X(BYTEA, bytes, row->task_queue)                                               \
-    X(INT4, i32, row->status)                                                      \
-    X(INT8, i64, row->start_ns)                                                    \
-    X(INT8, i64, row->execution_ns)                                                \
-    X(INT8, i64, row->close_ns)                                                    \
-    X(INT8, i64, row->history_length)                                              \
-    X(INT8, i64, row->history_size_bytes)                                          \
-    X(INT8, i64, row->state_transitions)                                           \
-    X(BYTEA, bytes, row->parent_workflow_id)                                       \
-    X(BYTEA, bytes, row->parent_run_id)                                            \
-    X(BYTEA, bytes, row->root_workflow_id)                                         \
-    X(BYTEA, bytes, row->root_run_id)                                              \
-    X(BYTEA, bytes, row->memo)                                                     \
+#define VISIBILITY_COLUMNS(X)                      \
+    X(INT4, i32, row->shard)                       \
+    X(BYTEA, bytes, uuid_view(&row->run_id))       \
+    X(BYTEA, bytes, uuid_view(&row->namespace_id)) \
+    X(BYTEA, bytes, row->workflow_id)              \
+    X(BYTEA, bytes, row->workflow_type)            \
+    X(BYTEA, bytes, row->task_queue)               \
+    X(INT4, i32, row->status)                      \
+    X(INT8, i64, row->start_ns)                    \
+    X(INT8, i64, row->execution_ns)                \
+    X(INT8, i64, row->close_ns)                    \
+    X(INT8, i64, row->history_length)              \
+    X(INT8, i64, row->history_size_bytes)          \
+    X(INT8, i64, row->state_transitions)           \
+    X(BYTEA, bytes, row->parent_workflow_id)       \
+    X(BYTEA, bytes, row->parent_run_id)            \
+    X(BYTEA, bytes, row->root_workflow_id)         \
+    X(BYTEA, bytes, row->root_run_id)              \
+    X(BYTEA, bytes, row->memo)                     \
     X(BYTEA, bytes, row->search_attributes)
 
 static void add_column(struct postgres_params *params, const struct commit *commit,
@@ -217,8 +216,8 @@ static void add_column(struct postgres_params *params, const struct commit *comm
             continue;
         const struct visibility_row *row = &commit->visibility[i].row;
         int at = 0;
-#define COLUMN_ELEMENT(type, element, value)           \
-    if (at++ == column)                                \
+#define COLUMN_ELEMENT(type, element, value) \
+    if (at++ == column)                      \
         postgres_element_##element(params, value);
         VISIBILITY_COLUMNS(COLUMN_ELEMENT)
 #undef COLUMN_ELEMENT
@@ -320,8 +319,8 @@ static enum err send_take(struct postgres_session *session, const struct store_t
     postgres_param_bytes(params, take->owner);
     if (take->expected_range >= 0)
         postgres_param_i64(params, take->expected_range);
-    err = postgres_send(session,
-        take->expected_range >= 0 ? POSTGRES_SHARD_TAKE_EXPECTED : POSTGRES_SHARD_TAKE);
+    err = postgres_send(
+        session, take->expected_range >= 0 ? POSTGRES_SHARD_TAKE_EXPECTED : POSTGRES_SHARD_TAKE);
     if (err == OK)
         err = postgres_send(session, POSTGRES_COMMIT);
     if (err == OK)

@@ -164,8 +164,8 @@ static bool ends_connection(enum err err, const char *sqlstate)
 
 static enum err lost(struct postgres_session *session, const char *what)
 {
-    postgres_reason(session->base.text, what,
-        session->conn ? PQerrorMessage(session->conn) : "not connected");
+    postgres_reason(
+        session->base.text, what, session->conn ? PQerrorMessage(session->conn) : "not connected");
     bool unknown = session->commit_queued;
     postgres_disconnect(session);
     return unknown ? ERR_UNKNOWN_COMMIT : ERR_UNAVAILABLE;

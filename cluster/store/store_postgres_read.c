@@ -120,15 +120,14 @@ enum err postgres_get(
                 members[filled++] = (uint32_t)i;
         }
         if (filled > starts[table] && err == OK)
-            err = send_gets(session, keys, members + starts[table], filled - starts[table],
-                (enum table)table);
+            err = send_gets(
+                session, keys, members + starts[table], filled - starts[table], (enum table)table);
     }
     starts[TABLE_COUNT] = filled;
     CHECK(filled == count);
     for (size_t i = 0; i < count; i++)
-        keys[i].row = (struct store_row){.key = bytes_copy(arena, keys[i].key),
-            .due_ns = DUE_NONE,
-            .expire_ns = DUE_NONE};
+        keys[i].row = (struct store_row){
+            .key = bytes_copy(arena, keys[i].key), .due_ns = DUE_NONE, .expire_ns = DUE_NONE};
     if (err == OK)
         err = postgres_sync(session);
     for (int table = 0; table < TABLE_COUNT && err == OK; table++) {

@@ -40,8 +40,8 @@ static enum err check_version(int version, char text[256])
         (void)snprintf(text, 256, "the database's schema version %d is newer than this build's %d",
             version, newest);
     else
-        (void)snprintf(text, 256, "the database's schema version is %d, this build needs %d",
-            version, newest);
+        (void)snprintf(
+            text, 256, "the database's schema version is %d, this build needs %d", version, newest);
     return ERR_VERSION;
 }
 
@@ -85,8 +85,8 @@ static enum err create_version_table(PGconn *conn, char text[256])
 static enum err migrate_once(PGconn *conn, int *ret_version, char text[256])
 {
     int version = 0;
-    enum err err = execute(
-        conn, "SELECT version FROM schema_version WHERE id = 0 FOR UPDATE", &version, text);
+    enum err err =
+        execute(conn, "SELECT version FROM schema_version WHERE id = 0 FOR UPDATE", &version, text);
     const struct schema_migration *next = err == OK ? schema_next(DRIVER, version) : NULL;
     if (next) {
         err = execute(conn, next->text, NULL, text);

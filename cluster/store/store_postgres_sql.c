@@ -75,8 +75,7 @@ static void scan_text(struct buffer *text, enum table table, unsigned flags)
     (void)snprintf(where, sizeof(where), "FROM %s WHERE shard = $1::int4 AND key >= $2::bytea%s",
         table_name(table), open ? "" : " AND key < $4::bytea");
     if (!(flags & POSTGRES_SCAN_BYTES)) {
-        buffer_printf(
-            text, "SELECT key, value%s %s %s LIMIT $3::int8", columns, where, order);
+        buffer_printf(text, "SELECT key, value%s %s %s LIMIT $3::int8", columns, where, order);
         return;
     }
     const char *limit = open ? "$4::int8" : "$5::int8";
@@ -189,8 +188,8 @@ void postgres_statement_text(int statement, struct buffer *ret_text)
         due_text(ret_text, "expire_ns", false);
         return;
     case POSTGRES_VISIBILITY_INSERT:
-        text = "INSERT INTO visibility (" SQL_VISIBILITY_COLUMNS
-               ") SELECT * FROM " VISIBILITY_ARRAYS;
+        text =
+            "INSERT INTO visibility (" SQL_VISIBILITY_COLUMNS ") SELECT * FROM " VISIBILITY_ARRAYS;
         break;
     case POSTGRES_VISIBILITY_UPDATE:
         visibility_update_text(ret_text);
@@ -212,8 +211,8 @@ void postgres_statement_text(int statement, struct buffer *ret_text)
 
 void postgres_statement_title(int statement, char *ret_title, size_t size)
 {
-    static const char *const kinds[] = {"insert", "update", "update", "put", "delete",
-        "delete range", "get"};
+    static const char *const kinds[] = {
+        "insert", "update", "update", "put", "delete", "delete range", "get"};
     static const char *const singles[] = {"begin", "commit", "rollback", "fence", "create shard",
         "take shard", "take shard", "due", "due", "expire", "insert visibility",
         "update visibility", "delete visibility", "settings", "query"};

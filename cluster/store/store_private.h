@@ -10,9 +10,9 @@
 #include "cluster/base/thread.h"
 #include "cluster/store/store.h"
 
-#define STORE_WORKERS_MAX 64
-#define STORE_GET_MERGE_MAX 512   /* keys of several queued gets that one driver call may carry */
-#define STORE_COMMIT_MERGE_MAX 64 /* queued commits that one transaction may carry */
+#define STORE_WORKERS_MAX      64
+#define STORE_GET_MERGE_MAX    512 /* keys of several queued gets that one driver call may carry */
+#define STORE_COMMIT_MERGE_MAX 64  /* queued commits that one transaction may carry */
 
 /** Operations in order, and where their workers sleep. `lock` guards all fields. */
 struct store_queue {
@@ -30,15 +30,15 @@ struct store_worker {
     struct store_queue *queue;
     struct store_session *session;
     struct thread *thread;
-    struct arena scratch;      /* results of merged gets, on their way to the submitters' arenas */
-    unsigned failures;         /* lost connections in a row */
-    uint64_t random;           /* jitter */
+    struct arena scratch; /* results of merged gets, on their way to the submitters' arenas */
+    unsigned failures;    /* lost connections in a row */
+    uint64_t random;      /* jitter */
 };
 
 struct store {
     const struct store_driver *driver;
     void *database;
-    struct metrics *metrics;   /* may be NULL */
+    struct metrics *metrics; /* may be NULL */
     struct histogram *commit_seconds;
     struct histogram *commit_rows;
     struct counter *errors[ERR_COUNT];

@@ -27,9 +27,8 @@ static inline bool store_rows_full(const struct store_rows *rows)
            (rows->limit_bytes > 0 && rows->bytes > rows->limit_bytes);
 }
 
-/** Appends a row with copies of key and value; the caller sets the columns of a run. */
-static inline struct store_row *store_rows_add(
-    struct store_rows *rows, struct bytes key, struct bytes value)
+/** Appends a row without key and value; the caller sets them and counts them in `bytes`. */
+static inline struct store_row *store_rows_add_empty(struct store_rows *rows)
 {
     if (rows->count == rows->capacity) {
         size_t capacity = rows->capacity > 0 ? rows->capacity * 2 : 16;
@@ -42,13 +41,17 @@ static inline struct store_row *store_rows_add(
         rows->capacity = capacity;
     }
     struct store_row *row = &rows->rows[rows->count++];
-    *row = (struct store_row){
-        .key = bytes_copy(rows->arena, key),
-        .value = bytes_copy(rows->arena, value),
-        .found = true,
-        .due_ns = DUE_NONE,
-        .expire_ns = DUE_NONE,
-    };
+    *row = (struct store_row){.found = true, .due_ns = DUE_NONE, .expire_ns = DUE_NONE};
+    return row;
+}
+
+/** Appends a row with copies of key and value; the caller sets the columns of a run. */
+static inline struct store_row *store_rows_add(
+    struct store_rows *rows, struct bytes key, struct bytes value)
+{
+    struct store_row *row = store_rows_add_empty(rows);
+    row->key = bytes_copy(rows->arena, key);
+    row->value = bytes_copy(rows->arena, value);
     rows->bytes += key.len + value.len;
     return row;
 }

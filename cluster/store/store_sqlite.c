@@ -3,7 +3,7 @@
  * The SQLite driver: one file per cluster in WAL mode, or a memdb shared by this store's sessions.
  *
  * A file is written with synchronous=FULL: a commit that was answered survives a power cut. The log
- * is checkpointed by the writer itself whenever it exceeds WAL_PAGES, so it stays bounded as long as
+ * is checkpointed by the writer itself whenever it exceeds WAL_PAGES: it stays bounded as long as
  * reads are short. There is no connection to lose; an error of the disk is reported per operation.
  */
 #include <stdatomic.h>
@@ -15,9 +15,9 @@
 #include "cluster/store/schema.h"
 #include "cluster/store/store_sqlite.h"
 
-#define BUSY_TIMEOUT_MS 5000
-#define WAL_PAGES "4000"                /* 16 MiB */
-#define WAL_FILE_BYTES "67108864"       /* what a checkpoint leaves of a larger log file */
+#define BUSY_TIMEOUT_MS  5000
+#define WAL_PAGES        "4000"     /* 16 MiB */
+#define WAL_FILE_BYTES   "67108864" /* what a checkpoint leaves of a larger log file */
 #define WRITER_CACHE_KIB "65536"
 #define READER_CACHE_KIB "16384"
 
@@ -37,8 +37,8 @@ static enum err fail(sqlite3 *connection, int code, const char *what, char text[
     }
 }
 
-enum err sqlite_connect(const struct sqlite_database *database, bool writer,
-    sqlite3 **ret_connection, char text[256])
+enum err sqlite_connect(
+    const struct sqlite_database *database, bool writer, sqlite3 **ret_connection, char text[256])
 {
     sqlite3 *connection = NULL;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
@@ -95,7 +95,8 @@ static int read_version(sqlite3 *connection, int *ret_version)
         &exists);
     if (code != SQLITE_OK || exists == 0)
         return code;
-    return query_integer(connection, "SELECT MAX(number) FROM schema_version", ret_version);
+    return query_integer(
+        connection, "SELECT version FROM schema_version WHERE id = 0", ret_version);
 }
 
 static int apply_migration(sqlite3 *connection, const struct schema_migration *migration)
@@ -103,12 +104,10 @@ static int apply_migration(sqlite3 *connection, const struct schema_migration *m
     int code = sqlite3_exec(connection, migration->text, NULL, NULL, NULL);
     if (code != SQLITE_OK)
         return code;
-    char *sql = sqlite3_mprintf("INSERT INTO schema_version (number, name) VALUES (%d, %Q)",
-        migration->number, migration->name);
-    CHECK(sql != NULL);
-    code = sqlite3_exec(connection, sql, NULL, NULL, NULL);
-    sqlite3_free(sql);
-    return code;
+    char sql[96];
+    (void)snprintf(
+        sql, sizeof(sql), "UPDATE schema_version SET version = %d WHERE id = 0", migration->number);
+    return sqlite3_exec(connection, sql, NULL, NULL, NULL);
 }
 
 /** Inside the transaction that locks the database against other migrators. */
@@ -125,6 +124,14 @@ static enum err migrate_locked(sqlite3 *connection, bool migrate, char text[256]
             version, max, version > max ? "" : " and may not migrate");
         return ERR_VERSION;
     }
+    if (next)
+        code = sqlite3_exec(connection,
+            "CREATE TABLE IF NOT EXISTS schema_version"
+            " (id INTEGER PRIMARY KEY, version INTEGER NOT NULL);"
+            "INSERT OR IGNORE INTO schema_version (id, version) VALUES (0, 0)",
+            NULL, NULL, NULL);
+    if (code != SQLITE_OK)
+        return fail(connection, code, "schema version", text);
     for (; next; next = schema_next("sqlite", version)) {
         code = apply_migration(connection, next);
         if (code != SQLITE_OK)

@@ -20,9 +20,9 @@ enum sqlite_row_statement {
     ROW_DELETE,
     ROW_DELETE_RANGE,
     ROW_GET,
-    ROW_SCAN,         /* from .. to */
+    ROW_SCAN, /* from .. to */
     ROW_SCAN_REVERSE,
-    ROW_SCAN_OPEN,    /* from .. end */
+    ROW_SCAN_OPEN, /* from .. end */
     ROW_SCAN_OPEN_REVERSE,
     ROW_STATEMENT_COUNT
 };
@@ -67,8 +67,8 @@ struct sqlite_session {
 
 struct sqlite_session *sqlite_session_of(struct store_session *session);
 /** Opens a connection with our settings; the reason of a failure goes to `text`. */
-enum err sqlite_connect(const struct sqlite_database *database, bool writer,
-    sqlite3 **ret_connection, char text[256]);
+enum err sqlite_connect(
+    const struct sqlite_database *database, bool writer, sqlite3 **ret_connection, char text[256]);
 
 /** The contract's error for a result code; writes the reason. Not for COMMIT. */
 enum err sqlite_error(struct sqlite_session *session, int code, const char *what);
@@ -90,8 +90,7 @@ enum err sqlite_take_shard(struct store_session *session, struct store_take_shar
 
 enum err sqlite_get(
     struct store_session *session, struct arena *arena, struct store_get *keys, size_t count);
-enum err sqlite_scan(
-    struct store_session *session, struct arena *arena, struct store_scan *scan);
+enum err sqlite_scan(struct store_session *session, struct arena *arena, struct store_scan *scan);
 enum err sqlite_due(struct store_session *session, struct arena *arena, struct store_due *due);
 enum err sqlite_list(struct store_session *session, struct arena *arena, struct store_list *list);
 enum err sqlite_count(

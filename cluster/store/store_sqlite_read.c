@@ -83,8 +83,8 @@ static enum err get_one(struct sqlite_session *session, struct arena *arena, str
     return err;
 }
 
-static enum err get_locked(struct sqlite_session *session, struct arena *arena,
-    struct store_get *keys, size_t count)
+static enum err get_locked(
+    struct sqlite_session *session, struct arena *arena, struct store_get *keys, size_t count)
 {
     /* One snapshot, and its locks are taken once. */
     if (count > 1) {
@@ -194,8 +194,8 @@ enum err sqlite_due(struct store_session *session, struct arena *arena, struct s
 static sqlite3_stmt *prepare_select(struct sqlite_session *session, const struct sql_text *sql)
 {
     sqlite3_stmt *statement = NULL;
-    int code = sqlite3_prepare_v2(
-        session->connection, sql->text, (int)sql->len + 1, &statement, NULL);
+    int code =
+        sqlite3_prepare_v2(session->connection, sql->text, (int)sql->len + 1, &statement, NULL);
     if (code != SQLITE_OK)
         return NULL;
     for (size_t i = 0; i < sql->value_count; i++) {
@@ -299,8 +299,7 @@ static enum err collect_count(
     return code == SQLITE_DONE ? OK : last_error(session, "count");
 }
 
-enum err sqlite_count(
-    struct store_session *session, struct arena *arena, struct store_count *count)
+enum err sqlite_count(struct store_session *session, struct arena *arena, struct store_count *count)
 {
     (void)arena; /* the result has no memory of its own */
     struct sqlite_session *sqlite = sqlite_session_of(session);

@@ -15,7 +15,7 @@ static const struct {
     [ROW_INSERT] = {"INSERT INTO ", " (shard, key, value) VALUES (?1, ?2, ?3)"},
     [ROW_UPDATE] = {"UPDATE ", " SET value = ?3 WHERE shard = ?1 AND key = ?2"},
     [ROW_PUT] = {"INSERT INTO ", " (shard, key, value) VALUES (?1, ?2, ?3)"
-                        " ON CONFLICT (shard, key) DO UPDATE SET value = excluded.value"},
+                                 " ON CONFLICT (shard, key) DO UPDATE SET value = excluded.value"},
     [ROW_DELETE] = {"DELETE FROM ", " WHERE shard = ?1 AND key = ?2"},
     [ROW_DELETE_RANGE] = {"DELETE FROM ", " WHERE shard = ?1 AND key >= ?2 AND key < ?3"},
     [ROW_GET] = {"SELECT key, value FROM ", " WHERE shard = ?1 AND key = ?2"},
@@ -23,8 +23,7 @@ static const struct {
         " WHERE shard = ?1 AND key >= ?2 AND key < ?3 ORDER BY key"},
     [ROW_SCAN_REVERSE] = {"SELECT key, value FROM ",
         " WHERE shard = ?1 AND key >= ?2 AND key < ?3 ORDER BY key DESC"},
-    [ROW_SCAN_OPEN] = {"SELECT key, value FROM ",
-        " WHERE shard = ?1 AND key >= ?2 ORDER BY key"},
+    [ROW_SCAN_OPEN] = {"SELECT key, value FROM ", " WHERE shard = ?1 AND key >= ?2 ORDER BY key"},
     [ROW_SCAN_OPEN_REVERSE] = {"SELECT key, value FROM ",
         " WHERE shard = ?1 AND key >= ?2 ORDER BY key DESC"},
 };
@@ -34,22 +33,22 @@ static const struct {
 /* ?4 namespace, ?5 due, ?6 expiry. What is missing here is as for any table. */
 static const char *const run_texts[ROW_STATEMENT_COUNT] = {
     [ROW_INSERT] = "INSERT INTO run (shard, key, value, namespace_id, due_ns, expire_ns)"
-                          " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                   " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     [ROW_UPDATE_INDEX] = "UPDATE run SET value = ?3, due_ns = ?5, expire_ns = ?6"
-                                " WHERE shard = ?1 AND key = ?2",
+                         " WHERE shard = ?1 AND key = ?2",
     [ROW_PUT] = "INSERT INTO run (shard, key, value, namespace_id, due_ns, expire_ns)"
-                       " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (shard, key) DO UPDATE SET"
-                       " value = excluded.value, namespace_id = excluded.namespace_id,"
-                       " due_ns = excluded.due_ns, expire_ns = excluded.expire_ns",
+                " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (shard, key) DO UPDATE SET"
+                " value = excluded.value, namespace_id = excluded.namespace_id,"
+                " due_ns = excluded.due_ns, expire_ns = excluded.expire_ns",
     [ROW_GET] = "SELECT " RUN_COLUMNS " FROM run WHERE shard = ?1 AND key = ?2",
     [ROW_SCAN] = "SELECT " RUN_COLUMNS " FROM run"
-                        " WHERE shard = ?1 AND key >= ?2 AND key < ?3 ORDER BY key",
+                 " WHERE shard = ?1 AND key >= ?2 AND key < ?3 ORDER BY key",
     [ROW_SCAN_REVERSE] = "SELECT " RUN_COLUMNS " FROM run"
-                                " WHERE shard = ?1 AND key >= ?2 AND key < ?3 ORDER BY key DESC",
+                         " WHERE shard = ?1 AND key >= ?2 AND key < ?3 ORDER BY key DESC",
     [ROW_SCAN_OPEN] = "SELECT " RUN_COLUMNS " FROM run"
-                             " WHERE shard = ?1 AND key >= ?2 ORDER BY key",
+                      " WHERE shard = ?1 AND key >= ?2 ORDER BY key",
     [ROW_SCAN_OPEN_REVERSE] = "SELECT " RUN_COLUMNS " FROM run"
-                                     " WHERE shard = ?1 AND key >= ?2 ORDER BY key DESC",
+                              " WHERE shard = ?1 AND key >= ?2 ORDER BY key DESC",
 };
 
 static const char *const texts[STATEMENT_COUNT] = {
@@ -61,11 +60,11 @@ static const char *const texts[STATEMENT_COUNT] = {
     [STATEMENT_RELEASE] = "RELEASE one",
     [STATEMENT_ROLLBACK_TO] = "ROLLBACK TO one",
     [STATEMENT_FENCE] = "UPDATE shard SET commit_no = ?3"
-                     " WHERE shard = ?1 AND range_id = ?2 AND commit_no = ?3 - 1",
+                        " WHERE shard = ?1 AND range_id = ?2 AND commit_no = ?3 - 1",
     [STATEMENT_SHARD_GET] = "SELECT range_id, commit_no FROM shard WHERE shard = ?1",
     [STATEMENT_SHARD_PUT] = "INSERT INTO shard (shard, range_id, commit_no, owner)"
-                         " VALUES (?1, ?2, 0, ?3) ON CONFLICT (shard) DO UPDATE SET"
-                         " range_id = excluded.range_id, owner = excluded.owner",
+                            " VALUES (?1, ?2, 0, ?3) ON CONFLICT (shard) DO UPDATE SET"
+                            " range_id = excluded.range_id, owner = excluded.owner",
     [STATEMENT_VISIBILITY_INSERT] =
         "INSERT INTO visibility (" SQL_VISIBILITY_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,"
         " ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
@@ -78,11 +77,11 @@ static const char *const texts[STATEMENT_COUNT] = {
         " WHERE shard = ?1 AND run_id = ?2",
     [STATEMENT_VISIBILITY_DELETE] = "DELETE FROM visibility WHERE shard = ?1 AND run_id = ?2",
     [STATEMENT_DUE] = "SELECT " RUN_COLUMNS " FROM run WHERE shard = ?1 AND namespace_id = ?4"
-                   " AND due_ns >= ?2 AND due_ns <= ?3 ORDER BY due_ns, key",
+                      " AND due_ns >= ?2 AND due_ns <= ?3 ORDER BY due_ns, key",
     [STATEMENT_DUE_ALL] = "SELECT " RUN_COLUMNS " FROM run WHERE shard = ?1"
-                       " AND due_ns >= ?2 AND due_ns <= ?3 ORDER BY due_ns, key",
+                          " AND due_ns >= ?2 AND due_ns <= ?3 ORDER BY due_ns, key",
     [STATEMENT_EXPIRY] = "SELECT " RUN_COLUMNS " FROM run WHERE shard = ?1"
-                      " AND expire_ns >= ?2 AND expire_ns <= ?3 ORDER BY expire_ns, key",
+                         " AND expire_ns >= ?2 AND expire_ns <= ?3 ORDER BY expire_ns, key",
 };
 
 struct sqlite_session *sqlite_session_of(struct store_session *session)
@@ -130,23 +129,26 @@ static sqlite3_stmt *prepare(struct sqlite_session *session, const char *text)
     return code == SQLITE_OK ? statement : NULL;
 }
 
-sqlite3_stmt *sqlite_row_statement(
+static sqlite3_stmt *prepare_row(
     struct sqlite_session *session, enum table table, enum sqlite_row_statement kind)
 {
-    sqlite3_stmt **cached = &session->rows[table][kind];
-    if (*cached)
-        return *cached;
-    if (table == TABLE_RUN && run_texts[kind]) {
-        *cached = prepare(session, run_texts[kind]);
-        return *cached;
-    }
+    if (table == TABLE_RUN && run_texts[kind])
+        return prepare(session, run_texts[kind]);
     char text[256];
     CHECK(row_texts[kind].head != NULL);
     int len = snprintf(text, sizeof(text), "%s%s%s", row_texts[kind].head, table_name(table),
         row_texts[kind].tail);
     CHECK(len > 0);
     CHECK((size_t)len < sizeof(text));
-    *cached = prepare(session, text);
+    return prepare(session, text);
+}
+
+sqlite3_stmt *sqlite_row_statement(
+    struct sqlite_session *session, enum table table, enum sqlite_row_statement kind)
+{
+    sqlite3_stmt **cached = &session->rows[table][kind];
+    if (*cached == NULL)
+        *cached = prepare_row(session, table, kind);
     return *cached;
 }
 

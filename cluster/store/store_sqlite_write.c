@@ -2,9 +2,9 @@
  *
  * Commits and the taking of shards.
  *
- * SQLite has one writer, so what is queued behind it shares a transaction and one fsync: each commit
- * has a savepoint of its own and fails alone. With BEGIN IMMEDIATE the write lock is ours from the
- * start; nothing can be fenced or deadlock later.
+ * SQLite has one writer, so what is queued behind it shares a transaction and one fsync. Each
+ * commit has a savepoint of its own and fails alone. With BEGIN IMMEDIATE the write lock is ours
+ * from the start: nobody can take a shard in between, and nothing can deadlock.
  *
  *   BEGIN IMMEDIATE ─► [SAVEPOINT ─► fences ─► ranges ─► rows ─► visibility ─► RELEASE]* ─► COMMIT
  *                            └───────── failed: ROLLBACK TO ─────────┘
@@ -55,15 +55,14 @@ static enum err apply_section(struct sqlite_session *session, const struct commi
     if (err || sqlite3_changes(session->connection) == 1)
         return err;
     (void)snprintf(session->base.text, sizeof(session->base.text),
-        "shard %d is not at range %lld, commit %lld", section->shard,
-        (long long)section->range_id, (long long)section->commit_no - 1);
+        "shard %d is not at range %lld, commit %lld", section->shard, (long long)section->range_id,
+        (long long)section->commit_no - 1);
     return ERR_FENCED;
 }
 
 static enum err apply_range(struct sqlite_session *session, const struct commit_range *range)
 {
-    sqlite3_stmt *statement =
-        sqlite_row_statement(session, range->table, ROW_DELETE_RANGE);
+    sqlite3_stmt *statement = sqlite_row_statement(session, range->table, ROW_DELETE_RANGE);
     if (!statement)
         return last_error(session, table_name(range->table));
     (void)sqlite3_bind_int(statement, 1, range->shard);
@@ -78,8 +77,7 @@ static enum sqlite_row_statement row_kind(const struct commit_row *row)
     case COMMIT_INSERT:
         return ROW_INSERT;
     case COMMIT_UPDATE:
-        return row->table == TABLE_RUN && row->index_changed ? ROW_UPDATE_INDEX
-                                                             : ROW_UPDATE;
+        return row->table == TABLE_RUN && row->index_changed ? ROW_UPDATE_INDEX : ROW_UPDATE;
     case COMMIT_PUT:
         return ROW_PUT;
     case COMMIT_DELETE:
@@ -90,8 +88,7 @@ static enum sqlite_row_statement row_kind(const struct commit_row *row)
 
 static enum err missing_row(struct sqlite_session *session, const char *table)
 {
-    (void)snprintf(
-        session->base.text, sizeof(session->base.text), "no row to update in %s", table);
+    (void)snprintf(session->base.text, sizeof(session->base.text), "no row to update in %s", table);
     return ERR_CORRUPT;
 }
 
@@ -106,8 +103,7 @@ static enum err apply_row(struct sqlite_session *session, const struct commit_ro
     sqlite_bind_bytes(statement, 2, row->key);
     if (kind != ROW_DELETE)
         sqlite_bind_bytes(statement, 3, row->value);
-    bool times = kind == ROW_INSERT || kind == ROW_PUT ||
-                 kind == ROW_UPDATE_INDEX;
+    bool times = kind == ROW_INSERT || kind == ROW_PUT || kind == ROW_UPDATE_INDEX;
     if (row->table == TABLE_RUN && times) {
         if (kind != ROW_UPDATE_INDEX)
             sqlite_bind_bytes(statement, 4, uuid_view(&row->namespace_id));
@@ -236,7 +232,8 @@ static enum err apply_savepoint(struct sqlite_session *session, const struct com
     if (err && sqlite3_get_autocommit(session->connection))
         return err;
     if (err)
-        (void)sqlite_execute(session, STATEMENT_ROLLBACK_TO); /* cannot fail with an open savepoint */
+        (void)sqlite_execute(
+            session, STATEMENT_ROLLBACK_TO); /* cannot fail with an open savepoint */
     code = sqlite_execute(session, STATEMENT_RELEASE);
     if (code != SQLITE_DONE && err == OK)
         return sqlite_error(session, code, "release");
@@ -259,8 +256,8 @@ static void commit_many_locked(struct sqlite_session *session, const struct comm
     else if (err == OK)
         err = end(session);
     for (size_t i = 0; i < count && err; i++) {
-        bool refused = i < done && (err_class(ret_errs[i]) == ERR_CLASS_REJECT ||
-                                       ret_errs[i] == ERR_FENCED);
+        bool refused =
+            i < done && (err_class(ret_errs[i]) == ERR_CLASS_REJECT || ret_errs[i] == ERR_FENCED);
         if (!refused)
             ret_errs[i] = err;
     }
@@ -302,8 +299,8 @@ static enum err take_locked(struct sqlite_session *session, struct store_take_sh
     if (err)
         return err;
     if (take->expected_range >= 0 && take->expected_range != found.range_id) {
-        (void)snprintf(session->base.text, sizeof(session->base.text),
-            "shard %d is at range %lld", take->shard, (long long)found.range_id);
+        (void)snprintf(session->base.text, sizeof(session->base.text), "shard %d is at range %lld",
+            take->shard, (long long)found.range_id);
         return ERR_FENCED;
     }
     found.range_id++;

@@ -83,7 +83,8 @@ struct bytes key_history(struct arena *arena, struct uuid run_id, uint32_t branc
     return key_end(&builder);
 }
 
-struct bytes key_current_run(struct arena *arena, struct uuid namespace_id, struct bytes workflow_id)
+struct bytes key_current_run(
+    struct arena *arena, struct uuid namespace_id, struct bytes workflow_id)
 {
     struct key_builder builder;
     key_begin(&builder, arena, 16 + workflow_id.len);

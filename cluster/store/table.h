@@ -62,8 +62,10 @@ void key_bytes(struct key_builder *builder, struct bytes data);
 struct bytes key_end(struct key_builder *builder);
 
 /** Key of one history batch; event 0 = where the branch begins, INT64_MAX = behind its last. */
-struct bytes key_history(struct arena *arena, struct uuid run_id, uint32_t branch, int64_t event_id);
-struct bytes key_current_run(struct arena *arena, struct uuid namespace_id, struct bytes workflow_id);
+struct bytes key_history(
+    struct arena *arena, struct uuid run_id, uint32_t branch, int64_t event_id);
+struct bytes key_current_run(
+    struct arena *arena, struct uuid namespace_id, struct bytes workflow_id);
 struct bytes key_fact(struct arena *arena, struct uuid run_id, uint32_t kind, struct bytes key);
 struct bytes key_seq(struct arena *arena, int64_t seq);
 

@@ -307,10 +307,10 @@ database_kill_connections()
         databases_client "$dir" "" "$cut" >/dev/null || return 1
     else
         list="SELECT id FROM information_schema.processlist
-            WHERE id <> CONNECTION_ID() AND user <> 'system user'"
-        for cut in $(databases_client "$dir" "" "$list"); do
-            databases_client "$dir" "" "KILL CONNECTION $cut" 2>/dev/null
-        done
+            WHERE id <> CONNECTION_ID() AND user <> 'system user' ORDER BY id"
+        cut=$(databases_client "$dir" "" "$list" | sed 's/.*/KILL CONNECTION &;/')
+        # --force: some end by themselves meanwhile.
+        mariadb --no-defaults --force --socket="$dir/mysql.sock" --user=root <<<"$cut" 2>/dev/null
     fi
     for try in {1..100}; do
         [ -z "$(databases_client "$dir" "" "$list")" ] && return 0

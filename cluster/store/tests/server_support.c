@@ -15,7 +15,8 @@
 
 #include "cluster/base/check.h"
 
-#define SCRIPT "integration-tests/lib/databases.sh"
+#define DATABASES_MAX 64
+#define SCRIPT        "integration-tests/lib/databases.sh"
 
 struct server {
     const char *driver;
@@ -147,7 +148,7 @@ static void start(struct server *server)
     (void)snprintf(owner, sizeof(owner), "%d", (int)getpid());
     const char *const words[] = {"start", server->kind, owner, NULL};
     if (!run_script(words, output, sizeof(output))) {
-        (void)snprintf(server->reason, sizeof(server->reason), "no private server: %s", output);
+        (void)snprintf(server->reason, sizeof(server->reason), "no private server: %.200s", output);
         return;
     }
     char port[16] = "";
@@ -164,6 +165,7 @@ static void start(struct server *server)
 
 static bool provide(const char *driver, struct store_options *ret, char *reason)
 {
+    static char names[DATABASES_MAX][24];
     static int databases;
     struct server *server = find(driver);
     if (!server->tried)
@@ -172,9 +174,10 @@ static bool provide(const char *driver, struct store_options *ret, char *reason)
         (void)snprintf(reason, SERVER_REASON_BYTES, "%s", server->reason);
         return false;
     }
-    char name[32];
+    CHECK(databases < DATABASES_MAX);
+    char *name = names[databases];
     char output[SERVER_REASON_BYTES];
-    (void)snprintf(name, sizeof(name), "strait_%d", ++databases);
+    (void)snprintf(name, sizeof(names[0]), "strait_%d", ++databases);
     const char *const words[] = {"create", server->dir, name, NULL};
     if (!run_script(words, output, sizeof(output))) {
         (void)snprintf(reason, SERVER_REASON_BYTES, "%s", output);
@@ -183,19 +186,19 @@ static bool provide(const char *driver, struct store_options *ret, char *reason)
     ret->port = server->port;
     ret->socket = server->socket;
     ret->user = server->user;
-    ret->name = strdup(name); /* lives until exit, as promised */
-    return ret->name != NULL;
+    ret->name = name;
+    return true;
 }
 
 bool server_support_postgres(struct store_options *ret, char *reason)
 {
-    ret->driver = store_driver_postgres();
+    *ret = (struct store_options){.driver = store_driver_postgres()};
     return provide("postgres", ret, reason);
 }
 
 bool server_support_mariadb(struct store_options *ret, char *reason)
 {
-    ret->driver = store_driver_mariadb();
+    *ret = (struct store_options){.driver = store_driver_mariadb()};
     return provide("mariadb", ret, reason);
 }
 

@@ -2,14 +2,13 @@
 """`features`: runs the checks, several at a time, each with a time limit of its own."""
 
 import asyncio
-import logging
 import sys
-from datetime import timedelta
 from typing import Any, Awaitable, Callable
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
+from connection import connect
 from failures import describe
 
 Check = Callable[["Ctx"], Awaitable[None]]
@@ -119,7 +118,6 @@ async def run_one(ctx: Ctx, name: str, limit: float) -> bool:
 async def main(args) -> int:
     import checks_activity, checks_control, checks_query, checks_start, checks_workflow  # noqa
 
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     picked = [name for name in args.only.split(",") if name] or sorted(CHECKS)
     skipped = {name for name in args.skip.split(",") if name}
     unknown = sorted((set(picked) | skipped) - set(CHECKS))
@@ -131,9 +129,7 @@ async def main(args) -> int:
         print("\n".join(picked))
         return 0
 
-    client = await Client.connect(
-        args.address, namespace=args.namespace, connect_timeout=timedelta(seconds=10)
-    )
+    client = await connect(args, "client")
     gate = asyncio.Semaphore(args.jobs)
 
     async def gated(name: str) -> bool:

@@ -4,7 +4,10 @@
 import argparse
 import asyncio
 import sys
+import traceback
 import uuid
+
+import connection
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,6 +48,15 @@ CASES = ["features", "start", "signal", "finish", "load", "verify"]
 
 def main() -> int:
     args = parser().parse_args()
+    connection.logs_to_stderr()
+    try:
+        return run(args)
+    except Exception:
+        traceback.print_exc()
+        return 1
+
+
+def run(args) -> int:
     if args.command == "worker":
         import worker
 
@@ -64,15 +76,15 @@ def main() -> int:
     import orders
     import load
 
-    run = {
+    case = {
         "start": orders.start,
         "signal": orders.signal,
         "finish": orders.finish,
         "load": load.load,
         "verify": load.verify,
     }[args.case]
-    return asyncio.run(run(args))
+    return asyncio.run(case(args))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    connection.leave(main())

@@ -6,10 +6,7 @@ It outlives its server: connecting, and workers that gave up, are tried again un
 
 import asyncio
 import logging
-import os
 import signal
-import socket
-import sys
 import time
 from datetime import timedelta
 
@@ -22,6 +19,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 import activities
 import workflows
+from connection import connect
 
 AGAIN_SECONDS = 0.5
 READY_SECONDS = 10  # a server that cannot tell its pollers does not hold READY up longer
@@ -85,13 +83,10 @@ async def until(stop: asyncio.Event, seconds: float) -> None:
         pass
 
 
-async def connect(args, stop: asyncio.Event) -> Client | None:
-    identity = f"python-worker@{socket.gethostname()}:{os.getpid()}"
+async def first_connection(args, stop: asyncio.Event) -> Client | None:
     while not stop.is_set():
         try:
-            return await Client.connect(
-                args.address, namespace=args.namespace, identity=identity
-            )
+            return await connect(args, "worker")
         except Exception as err:
             log.warning("cannot connect, trying again: %s", err)
             await until(stop, AGAIN_SECONDS)
@@ -116,7 +111,6 @@ async def serve(client: Client, queue: str, cached: int, stop: asyncio.Event) ->
 
 
 async def main(args) -> int:
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     logging.getLogger("temporalio.activity").setLevel(logging.ERROR)
     logging.getLogger("temporalio.workflow").setLevel(logging.ERROR)
     activities.effects_path = args.effects
@@ -125,7 +119,7 @@ async def main(args) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
 
-    client = await connect(args, stop)
+    client = await first_connection(args, stop)
     if client is None:
         return 0
     queues = {args.task_queue: 1000, args.task_queue + "-nocache": 0}

@@ -4,8 +4,8 @@
 --  * Every primary key is led by the shard, and nothing else is unique: a table may be distributed.
 --  * `run` is rewritten by every commit that touches the run. Its two indexes are partial and on
 --    columns that most updates leave alone, and pages keep room, so that those updates are HOT.
---  * Values above 2 kB move out of line uncompressed: payloads are compressed or encrypted by their
---    owners more often than not, and pglz would cost more CPU than all the rest of a commit.
+--  * Values above 2 kB are compressed with lz4, which sessions of the driver set as their default:
+--    on payloads that are compressed or encrypted already it costs next to nothing, unlike pglz.
 --  * The autovacuum settings keep queues short (outbox, fact) and never pause the worker there.
 
 CREATE TABLE shard (
@@ -23,12 +23,11 @@ CREATE TABLE run (
     due_ns bigint,
     expire_ns bigint,
     PRIMARY KEY (shard, key)
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 10000,
+) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 10000,
     autovacuum_vacuum_cost_delay = 1);
 
 CREATE INDEX run_due ON run (shard, namespace_id, due_ns) WHERE due_ns IS NOT NULL;
 CREATE INDEX run_expire ON run (shard, expire_ns) WHERE expire_ns IS NOT NULL;
-ALTER TABLE run ALTER COLUMN value SET STORAGE EXTERNAL;
 
 CREATE TABLE current_run (
     shard integer NOT NULL,
@@ -36,7 +35,6 @@ CREATE TABLE current_run (
     value bytea NOT NULL,
     PRIMARY KEY (shard, key)
 ) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 10000);
-ALTER TABLE current_run ALTER COLUMN value SET STORAGE EXTERNAL;
 
 -- Append only but for retention and lost branches, so vacuum is for deletes and freezing.
 CREATE TABLE history (
@@ -45,7 +43,6 @@ CREATE TABLE history (
     value bytea NOT NULL,
     PRIMARY KEY (shard, key)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 50000);
-ALTER TABLE history ALTER COLUMN value SET STORAGE EXTERNAL;
 
 CREATE TABLE fact (
     shard integer NOT NULL,
@@ -54,7 +51,6 @@ CREATE TABLE fact (
     PRIMARY KEY (shard, key)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 10000,
     autovacuum_vacuum_cost_delay = 0);
-ALTER TABLE fact ALTER COLUMN value SET STORAGE EXTERNAL;
 
 CREATE TABLE snapshot (
     shard integer NOT NULL,
@@ -62,7 +58,6 @@ CREATE TABLE snapshot (
     value bytea NOT NULL,
     PRIMARY KEY (shard, key)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 5000);
-ALTER TABLE snapshot ALTER COLUMN value SET STORAGE EXTERNAL;
 
 -- A queue: inserted at the end, trimmed by range at the front.
 CREATE TABLE outbox (
@@ -73,7 +68,6 @@ CREATE TABLE outbox (
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
     autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0,
     autovacuum_analyze_threshold = 100000);
-ALTER TABLE outbox ALTER COLUMN value SET STORAGE EXTERNAL;
 
 CREATE TABLE progress (
     shard integer NOT NULL,
@@ -157,4 +151,3 @@ CREATE TABLE visibility (
 
 CREATE INDEX visibility_list
     ON visibility (namespace_id, close_ns DESC, start_ns DESC, run_id DESC);
-ALTER TABLE visibility ALTER COLUMN memo SET STORAGE EXTERNAL;

@@ -4,11 +4,6 @@
 -- in a WITHOUT ROWID table a value sits inside the index tree and ruins its fan-out. Tables of small
 -- values are WITHOUT ROWID: one tree to change instead of two.
 
-CREATE TABLE schema_version (
-    number INTEGER PRIMARY KEY,
-    name TEXT NOT NULL
-);
-
 -- The fence: see commit.h.
 CREATE TABLE shard (
     shard INTEGER PRIMARY KEY,
