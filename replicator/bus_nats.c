@@ -180,7 +180,6 @@ static void io_loop(void *arg)
             CONTAINER_OF(bus->subscriptions.next, struct bus_subscription, link);
         subscription->stop.deliver(&subscription->stop, bus);
     }
-    nats_link_close(bus->link);
 }
 
 /* ---- vtable ---- */
@@ -201,6 +200,7 @@ static void nats_close(struct bus *base)
     atomic_store(&bus->closed, true);
     nats_link_wake(bus->link);
     thread_join(bus->thread);
+    nats_link_close(bus->link);
     CHECK(bus->calls.count == 0);
     CHECK(bus->timers.count == 0);
     mailbox_close(bus->commands, NULL);

@@ -40,7 +40,8 @@ static bool parse_fast(struct bytes data, uint64_t *ret_seq)
     struct bytes rest = data;
     if (!skip(&rest, "{") || !skip(&rest, "\"stream\"") || !skip(&rest, ":") || !skip(&rest, "\""))
         return false;
-    while (rest.len > 0 && rest.data[0] != '"' && rest.data[0] != '\\') {
+    while (rest.len > 0 && rest.data[0] > ' ' && rest.data[0] < 0x7f && rest.data[0] != '"' &&
+           rest.data[0] != '\\') {
         rest.data++;
         rest.len--;
     }

@@ -279,7 +279,6 @@ void nats_link_close(struct nats_link *link)
         nats_link_wait(link, CLOSE_ROUND_NS);
     }
     link_unref(link);
-    nats_ReleaseThreadMemory();
 }
 
 /* ---- connection ---- */
@@ -313,6 +312,7 @@ void nats_link_disconnect(struct nats_link *link)
     if (atomic_load(&link->want_write))
         natsConnection_ProcessWriteEvent(link->connection);
     natsConnection_Destroy(link->connection);
+    nats_ReleaseThreadMemory();
     link->connection = NULL;
     link->socket = -1;
 }

@@ -32,7 +32,7 @@ typedef void nats_inbound_fn(void *ctx, const struct nats_inbound *inbound);
 /** Checks the options; does not connect. ERR_CONFIG fills ret_reason. */
 NODISCARD enum err nats_link_open(
     const struct bus_nats_options *options, struct nats_link **ret_link, char ret_reason[256]);
-/** Disconnected and without inboxes. */
+/** Disconnected and without inboxes. After the end of the I/O thread. */
 void nats_link_close(struct nats_link *link);
 
 /** Tries each configured server once; blocks up to 2 seconds per server that does not answer. */

@@ -43,7 +43,8 @@ struct command_apply {
     struct run *run;
     const char *identity;
     int64_t completed_event_id;
-    bool wants_task;                /* an event was written that the workflow must see */
+    int64_t *unstarted;             /* activities that a command cancels before they started */
+    size_t unstarted_count;
 };
 
 /** Checks all commands; ret_check is initialised here and released by commands_check_release. */
@@ -52,6 +53,9 @@ void commands_check(struct decision *d, struct run *run,
 void commands_check_release(struct command_check *check);
 void commands_apply(struct command_apply *apply,
     const Api__RespondWorkflowTaskCompletedRequest *completed, size_t count);
+/** What follows from the commands but must not stand between their events: closes activities that
+ *  were cancelled before they started. Returns whether the workflow has to see something. */
+bool commands_apply_late(struct command_apply *apply);
 
 /* ---- for the command files -------------------------------------------------------------------- */
 

@@ -84,6 +84,23 @@ const char *task_failed_cause_name(struct arena *arena, Api__WorkflowTaskFailedC
 int64_t run_expires_ns(const struct run *run);
 /** Ends an open run by its run timeout (retried if its policy says so) or execution timeout. */
 void run_time_out(struct decision *d, struct run *run, bool execution);
+/** What a client signals. */
+struct signal {
+    const char *name;
+    size_t n_input;
+    ProtobufCBinaryData *input;
+    size_t n_header;
+    ProtobufCBinaryData *header;
+    size_t n_links;
+    ProtobufCBinaryData *links;
+    const char *identity;
+    const char *request_id; /* on the event */
+    const char *dedupe_id;  /* remembered against repetition; NULL = not here */
+};
+/** Appends or buffers the signal; the caller has checked it and schedules the workflow task. */
+void run_signal(struct decision *d, struct run *run, const struct signal *signal);
+/** True when the signal may be taken; otherwise the request was answered. */
+bool signal_admit(struct decision *d, struct run *run, struct request *request, size_t input_bytes);
 /** terminate_run with links for the event. */
 void terminate_run_linked(struct decision *d, struct run *run, const char *reason,
     struct bytes details, const char *identity, size_t n_links, ProtobufCBinaryData *links);

@@ -135,7 +135,8 @@ static void complete(struct decision *d, struct run *run, struct request *reques
     if (run_is_open(run)) {
         follow_up = buffered_flush(d, run);
         follow_up |= timers_fire_due(d, run);
-        follow_up |= apply.wants_task || completed->force_create_new_workflow_task;
+        follow_up |= commands_apply_late(&apply);
+        follow_up |= completed->force_create_new_workflow_task;
         history_limits_enforce(d, run);
         follow_up = follow_up && run_is_open(run);
     }

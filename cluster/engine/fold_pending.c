@@ -51,9 +51,10 @@ enum err fold_activity_scheduled(const struct fold_step *step)
         attributes, fold_pack(&scratch, &attributes->base));
 }
 
-enum err fold_activity_known(const struct fold_step *step, int64_t scheduled_event_id)
+enum err fold_activity_started(const struct fold_step *step)
 {
-    return run_activity(step->run, scheduled_event_id) ? OK : ERR_CORRUPT;
+    int64_t id = step->event->activity_task_started_event_attributes->scheduled_event_id;
+    return run_activity(step->run, id) ? OK : ERR_CORRUPT;
 }
 
 enum err fold_activity_cancel_requested(const struct fold_step *step)
@@ -66,9 +67,8 @@ enum err fold_activity_cancel_requested(const struct fold_step *step)
     return OK;
 }
 
-enum err fold_activity_closed(const struct fold_step *step, int64_t scheduled_event_id)
+static enum err activity_closed(struct run *run, int64_t scheduled_event_id)
 {
-    struct run *run = step->run;
     struct activity *activity = run_activity(run, scheduled_event_id);
     if (!activity)
         return ERR_CORRUPT;
@@ -80,6 +80,30 @@ enum err fold_activity_closed(const struct fold_step *step, int64_t scheduled_ev
     blob_unref(activity->last_failure);
     mem_free(activity);
     return OK;
+}
+
+enum err fold_activity_completed(const struct fold_step *step)
+{
+    return activity_closed(step->run,
+        step->event->activity_task_completed_event_attributes->scheduled_event_id);
+}
+
+enum err fold_activity_failed(const struct fold_step *step)
+{
+    return activity_closed(
+        step->run, step->event->activity_task_failed_event_attributes->scheduled_event_id);
+}
+
+enum err fold_activity_timed_out(const struct fold_step *step)
+{
+    return activity_closed(step->run,
+        step->event->activity_task_timed_out_event_attributes->scheduled_event_id);
+}
+
+enum err fold_activity_canceled(const struct fold_step *step)
+{
+    return activity_closed(
+        step->run, step->event->activity_task_canceled_event_attributes->scheduled_event_id);
 }
 
 /* ---- timers ----------------------------------------------------------------------------------- */
@@ -108,13 +132,25 @@ enum err fold_timer_started(const struct fold_step *step)
         step->time_ns + span_ns);
 }
 
-enum err fold_timer_closed(
-    const struct fold_step *step, const char *timer_id, int64_t started_event_id)
+static enum err timer_closed(struct run *run, const char *timer_id, int64_t started_event_id)
 {
-    struct timer *timer = run_timer(step->run, bytes_of(timer_id));
+    struct timer *timer = run_timer(run, bytes_of(timer_id));
     if (!timer || timer->started_event_id != started_event_id)
         return ERR_CORRUPT;
-    map_remove(&step->run->timers, timer->timer_id);
+    map_remove(&run->timers, timer->timer_id);
     mem_free(timer);
     return OK;
+}
+
+enum err fold_timer_fired(const struct fold_step *step)
+{
+    const Api__TimerFiredEventAttributes *fired = step->event->timer_fired_event_attributes;
+    return timer_closed(step->run, fired->timer_id, fired->started_event_id);
+}
+
+enum err fold_timer_canceled(const struct fold_step *step)
+{
+    const Api__TimerCanceledEventAttributes *canceled =
+        step->event->timer_canceled_event_attributes;
+    return timer_closed(step->run, canceled->timer_id, canceled->started_event_id);
 }

@@ -12,6 +12,10 @@
 #define FOLD_TIME_MAX_NS (INT64_MAX - FOLD_SPAN_MAX_MS * 1000000ll)
 #define FOLD_SPAN_MAX_MS (100ll * 366 * 24 * 3600 * 1000)
 
+/* Keys in run->origins, told apart by their length. */
+#define FOLD_ACCEPT_BYTES 16u /* an accept id */
+#define FOLD_ORIGIN_BYTES 32u /* run id, event id, version of the original */
+
 /** The event that is being applied. */
 struct fold_step {
     struct run *run;
@@ -27,7 +31,12 @@ struct bytes fold_pack(struct arena *arena, const ProtobufCMessage *message);
 
 /* fold_workflow.c */
 enum err fold_started(const struct fold_step *step);
-enum err fold_closed(const struct fold_step *step, int32_t status, const char *new_run_id);
+enum err fold_completed(const struct fold_step *step);
+enum err fold_failed(const struct fold_step *step);
+enum err fold_timed_out(const struct fold_step *step);
+enum err fold_canceled(const struct fold_step *step);
+enum err fold_terminated(const struct fold_step *step);
+enum err fold_continued_as_new(const struct fold_step *step);
 enum err fold_signaled(const struct fold_step *step);
 enum err fold_cancel_requested(const struct fold_step *step);
 enum err fold_search_attributes(const struct fold_step *step);
@@ -44,21 +53,30 @@ void fold_task_clear(struct run *run);
 
 /* fold_pending.c */
 enum err fold_activity_scheduled(const struct fold_step *step);
-/** Checks that the activity is pending. */
-enum err fold_activity_known(const struct fold_step *step, int64_t scheduled_event_id);
+enum err fold_activity_started(const struct fold_step *step);
 enum err fold_activity_cancel_requested(const struct fold_step *step);
-enum err fold_activity_closed(const struct fold_step *step, int64_t scheduled_event_id);
+enum err fold_activity_completed(const struct fold_step *step);
+enum err fold_activity_failed(const struct fold_step *step);
+enum err fold_activity_timed_out(const struct fold_step *step);
+enum err fold_activity_canceled(const struct fold_step *step);
 /** Adds a pending activity; for the fold and for snapshots. `packed` = its Scheduled attributes. */
 enum err fold_add_activity(struct run *run, int64_t scheduled_event_id, int64_t scheduled_time_ns,
     int64_t version, const Api__ActivityTaskScheduledEventAttributes *attributes,
     struct bytes packed);
 enum err fold_timer_started(const struct fold_step *step);
-enum err fold_timer_closed(
-    const struct fold_step *step, const char *timer_id, int64_t started_event_id);
+enum err fold_timer_fired(const struct fold_step *step);
+enum err fold_timer_canceled(const struct fold_step *step);
 enum err fold_add_timer(
     struct run *run, struct bytes timer_id, int64_t started_event_id, int64_t fire_ns);
 
 /** Remembers a request id or origin key. Event 0 = not in history yet (a buffered event). */
 void fold_add_key(struct map *map, struct bytes key, int64_t event_id);
+enum err fold_add_origin(struct run *run, const Record__Origin *origin);
+enum err fold_add_accept_id(struct run *run, const ProtobufCBinaryData *id, int64_t event_id);
+
+/* run_record.c */
+Record__Branch *run_write_branch(struct arena *arena, const struct branch_state *branch);
+/** Replaces *ret_branch, which must own no items. */
+NODISCARD enum err run_read_branch(const Record__Branch *record, struct branch_state *ret_branch);
 
 #endif

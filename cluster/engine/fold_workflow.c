@@ -9,6 +9,8 @@
 #include "cluster/engine/event_build.h"
 #include "cluster/engine/fold_private.h"
 
+#define STATUS(name) API__WORKFLOW_EXECUTION_STATUS__WORKFLOW_EXECUTION_STATUS_##name
+
 /* ---- memo and search attributes --------------------------------------------------------------- */
 
 /* Both are maps from text to Payload with the same field numbers, hence one code for both. */
@@ -164,7 +166,7 @@ enum err fold_started(const struct fold_step *step)
     return err;
 }
 
-enum err fold_closed(const struct fold_step *step, int32_t status, const char *new_run_id)
+static enum err closed(const struct fold_step *step, int32_t status, const char *new_run_id)
 {
     struct run *run = step->run;
     run->status = status;
@@ -176,6 +178,42 @@ enum err fold_closed(const struct fold_step *step, int32_t status, const char *n
     run->task.attempt = 1;
     return OK;
 }
+
+enum err fold_completed(const struct fold_step *step)
+{
+    return closed(step, STATUS(COMPLETED),
+        step->event->workflow_execution_completed_event_attributes->new_execution_run_id);
+}
+
+enum err fold_failed(const struct fold_step *step)
+{
+    return closed(step, STATUS(FAILED),
+        step->event->workflow_execution_failed_event_attributes->new_execution_run_id);
+}
+
+enum err fold_timed_out(const struct fold_step *step)
+{
+    return closed(step, STATUS(TIMED_OUT),
+        step->event->workflow_execution_timed_out_event_attributes->new_execution_run_id);
+}
+
+enum err fold_canceled(const struct fold_step *step)
+{
+    return closed(step, STATUS(CANCELED), NULL);
+}
+
+enum err fold_terminated(const struct fold_step *step)
+{
+    return closed(step, STATUS(TERMINATED), NULL);
+}
+
+enum err fold_continued_as_new(const struct fold_step *step)
+{
+    return closed(step, STATUS(CONTINUED_AS_NEW),
+        step->event->workflow_execution_continued_as_new_event_attributes->new_execution_run_id);
+}
+
+/* ---- signals and cancellation ----------------------------------------------------------------- */
 
 enum err fold_signaled(const struct fold_step *step)
 {

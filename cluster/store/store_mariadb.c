@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The MariaDB and MySQL driver: its table, the database object, connecting and what is checked then.
+ * The MariaDB and MySQL driver: its table, the database object, connecting and what is checked
+ * then.
  */
 #include <errmsg.h>
 #include <poll.h>
@@ -14,7 +15,7 @@
 #include "cluster/store/store_mariadb.h"
 
 #define CONNECT_TIMEOUT_S 5u
-#define READ_TIMEOUT_S    90u /* longer than the server's own limits: this one is for dead networks */
+#define READ_TIMEOUT_S    90u /* above the server's own limits: for dead networks */
 #define WRITE_TIMEOUT_S   30u
 #define PACKET_BYTES_MIN  (16u * MIB)
 
@@ -107,9 +108,8 @@ static void set_options(MYSQL *conn, const struct store_options *options, enum t
     }
     if (tls == TLS_DISABLE)
         return;
-    if (options->tls_ca_file || tls == TLS_PREFER)
-        (void)mysql_ssl_set(conn, NULL, NULL, options->tls_ca_file, NULL, NULL);
-    (void)mysql_options(conn, MYSQL_OPT_SSL_ENFORCE, tls >= TLS_REQUIRE ? &yes : &no);
+    (void)mysql_ssl_set(conn, NULL, NULL, options->tls_ca_file, NULL, NULL);
+    (void)mysql_options(conn, MYSQL_OPT_SSL_ENFORCE, &yes);
     (void)mysql_options(conn, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, tls == TLS_VERIFY ? &yes : &no);
 }
 
@@ -230,16 +230,11 @@ static enum err prepare_connection(
     return OK;
 }
 
-MYSQL *mariadb_connection_open(const struct mariadb_database *database, size_t *ret_packet_bytes,
-    char *ret_warning, enum err *ret_err, char text[256])
+static MYSQL *connect_with(const struct store_options *options, enum tls tls,
+    size_t *ret_packet_bytes, char *ret_warning, enum err *ret_err, unsigned int *ret_errno,
+    char text[256])
 {
-    const struct store_options *options = &database->options;
-    enum tls tls = TLS_PREFER;
-    if (!parse_tls(options->tls_mode, &tls)) {
-        (void)snprintf(text, 256, "unknown tls_mode %s", options->tls_mode);
-        *ret_err = ERR_CONFIG;
-        return NULL;
-    }
+    *ret_errno = 0;
     MYSQL *conn = mysql_init(NULL);
     if (!conn) {
         (void)snprintf(text, 256, "connect: out of memory");
@@ -252,13 +247,34 @@ MYSQL *mariadb_connection_open(const struct mariadb_database *database, size_t *
             CLIENT_FOUND_ROWS)) {
         *ret_err = prepare_connection(conn, tls, ret_packet_bytes, ret_warning, text);
     } else {
-        *ret_err = connect_err(mysql_errno(conn));
+        *ret_errno = mysql_errno(conn);
+        *ret_err = connect_err(*ret_errno);
         (void)snprintf(text, 256, "connect: %s", mysql_error(conn));
     }
     if (*ret_err == OK)
         return conn;
     mysql_close(conn);
     return NULL;
+}
+
+MYSQL *mariadb_connection_open(const struct mariadb_database *database, size_t *ret_packet_bytes,
+    char *ret_warning, enum err *ret_err, char text[256])
+{
+    enum tls tls = TLS_PREFER;
+    if (!parse_tls(database->options.tls_mode, &tls)) {
+        (void)snprintf(text, 256, "unknown tls_mode %s", database->options.tls_mode);
+        *ret_err = ERR_CONFIG;
+        return NULL;
+    }
+    unsigned int number = 0;
+    MYSQL *conn = connect_with(
+        &database->options, tls, ret_packet_bytes, ret_warning, ret_err, &number, text);
+    /* The library knows no "if the server can": it requires TLS or does without. */
+    if (conn || tls != TLS_PREFER || number != CR_SSL_CONNECTION_ERROR)
+        return conn;
+    text[0] = '\0';
+    return connect_with(
+        &database->options, TLS_DISABLE, ret_packet_bytes, ret_warning, ret_err, &number, text);
 }
 
 void mariadb_disconnect(struct mariadb_session *session)

@@ -4,9 +4,9 @@
  * this, and it is where Connector/C enters.
  *
  * Writer sessions run with autocommit off, so that no BEGIN costs a round trip; a commit is fence,
- * one statement per kind of change, COMMIT. Many rows travel in one statement: as an array where the
- * server can (MariaDB's bulk operations), else as a text of 64, 16, 4 or 1 rows (MySQL and its kin).
- * Connector/C cannot have two requests under way on one connection, so there is no pipeline.
+ * one statement per kind of change, COMMIT. Many rows travel in one statement: as an array where
+ * the server can (MariaDB's bulk operations), else as a text of 64, 16, 4 or 1 rows (MySQL and its
+ * kin). Connector/C cannot have two requests under way on one connection, so there is no pipeline.
  *
  *   store_mariadb.c            driver table, database, connecting
  *   store_mariadb_schema.c     migrations

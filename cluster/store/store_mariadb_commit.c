@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Commits on MariaDB: fence, one statement per kind of change, COMMIT. Each answer is read before the
- * next request, so a missed fence or row stops the commit on this side, before COMMIT is sent.
+ * Commits on MariaDB: fence, one statement per kind of change, COMMIT. Each answer is read before
+ * the next request, so a missed fence or row stops the commit on this side, before COMMIT is sent.
  */
 #include <assert.h>
 #include <stdio.h>

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Migrations on MariaDB. DDL ends the transaction of its own connection, so there are two: one holds
- * the lock, which is the row of schema_version (GET_LOCK and LOCK TABLES do not work on clusters),
- * the other executes. A node that dies in between leaves a migration half done and its number not
- * written; the next node executes it again, which is why its statements must be repeatable.
+ * Migrations on MariaDB. DDL ends the transaction of its own connection, so there are two: one
+ * holds the lock, which is the row of schema_version (GET_LOCK and LOCK TABLES do not work on
+ * clusters), the other executes. A node that dies in between leaves a migration half done and its
+ * number not written; the next node executes it again, which is why its statements must be
+ * repeatable.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,8 +2,9 @@
  *
  * The MariaDB driver's statements, for one row or for several.
  *
- * The parameters of a text of n rows are those of the text of one row, n times. Index hints are there
- * because an empty table's statistics make the optimizer read a whole shard by a secondary index.
+ * The parameters of a text of n rows are those of the text of one row, n times. Index hints are
+ * there because an empty table's statistics make the optimizer read a whole shard by a secondary
+ * index.
  */
 #include <stdio.h>
 #include <string.h>

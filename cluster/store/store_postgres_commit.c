@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Commits on PostgreSQL: BEGIN, fence, one statement per kind of change, COMMIT, all in one pipeline
- * (see store_postgres_sql.c for how the server stops it by itself).
+ * Commits on PostgreSQL: BEGIN, fence, one statement per kind of change, COMMIT, all in one
+ * pipeline (see store_postgres_sql.c for how the server stops it by itself).
  */
 #include <assert.h>
 #include <stdio.h>

@@ -2,9 +2,9 @@
  *
  * The pipeline of one PostgreSQL connection: parameters in, results out, errors classified.
  *
- * What a lost connection means is decided here: before COMMIT was queued, nothing was applied. After
- * that it is unknown, unless the server itself answered an earlier statement with an error: answers
- * come in order, so it cannot have executed COMMIT.
+ * What a lost connection means is decided here: before COMMIT was queued, nothing was applied.
+ * After that it is unknown, unless the server itself answered an earlier statement with an error:
+ * answers come in order, so it cannot have executed COMMIT.
  */
 #include <endian.h>
 #include <poll.h>

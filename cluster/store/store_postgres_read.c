@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reads from PostgreSQL. Each is one statement per table, all in one round trip, each statement on a
- * snapshot of its own (READ COMMITTED).
+ * Reads from PostgreSQL. Each is one statement per table, all in one round trip, each statement on
+ * a snapshot of its own (READ COMMITTED).
  */
 #include <endian.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Migrations on PostgreSQL. DDL is transactional: a migration, its version number and the lock that
- * keeps other nodes out are one transaction. The lock is the row of schema_version, because advisory
- * locks and LOCK TABLE do not exist on every server that speaks this protocol.
+ * Migrations on PostgreSQL. DDL is transactional: a migration, its version number and the lock
+ * that keeps other nodes out are one transaction. The lock is the row of schema_version, because
+ * advisory locks and LOCK TABLE do not exist on every server that speaks this protocol.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +14,8 @@
 
 #define DRIVER "postgres"
 
-/** Executes statements; the first column of the first row goes to *ret_number when not NULL, -1 when
- *  there is no row. */
+/** Executes statements; the first column of the first row goes to *ret_number when not NULL, -1
+ *  when there is no row. */
 static enum err execute(PGconn *conn, const char *sql, int *ret_number, char text[256])
 {
     PGresult *result = PQexec(conn, sql);

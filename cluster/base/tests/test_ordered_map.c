@@ -25,7 +25,7 @@ static struct bytes key_of(size_t number)
     return bytes_make(keys[number], 2);
 }
 
-/** The first present key at or above (direction 1) or the last below (direction -1); KEYS = none. */
+/** First present key at or above (direction 1), or last below (direction -1); KEYS = none. */
 static size_t nearest(size_t number, int direction)
 {
     if (direction > 0) {
@@ -106,11 +106,48 @@ static void test_key_lengths(void **state)
     ordered_map_release(&map);
 }
 
+static void an_empty_map_finds_nothing(void **state)
+{
+    (void)state;
+    struct ordered_map map = {0};
+    assert_null(ordered_map_first(&map));
+    assert_null(ordered_map_get(&map, bytes_of("a")));
+    assert_null(ordered_map_remove(&map, bytes_of("a")));
+    assert_null(ordered_map_seek(&map, bytes_of("")));
+    assert_null(ordered_map_seek_before(&map, bytes_of("z")));
+    ordered_map_release(&map);
+}
+
+static void keys_are_copied_and_ordered_by_bytes(void **state)
+{
+    (void)state;
+    struct ordered_map map = {0};
+    int value = 0;
+    char key[] = "b";
+    assert_null(ordered_map_put(&map, bytes_of(key), &value));
+    key[0] = 'x';
+    assert_null(ordered_map_put(&map, bytes_of("\xff"), &value));
+    assert_null(ordered_map_put(&map, bytes_of(""), &value));
+    assert_null(ordered_map_put(&map, bytes_make("b\0", 2), &value));
+    const struct bytes expected[] = {
+        bytes_of(""), bytes_of("b"), bytes_make("b\0", 2), bytes_of("\xff")};
+    const struct ordered_node *node = ordered_map_first(&map);
+    for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
+        assert_non_null(node);
+        assert_true(bytes_equal(ordered_node_key(node), expected[i]));
+        node = ordered_node_next(node);
+    }
+    assert_null(node);
+    ordered_map_release(&map);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_array),
         cmocka_unit_test(test_key_lengths),
+        cmocka_unit_test(an_empty_map_finds_nothing),
+        cmocka_unit_test(keys_are_copied_and_ordered_by_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

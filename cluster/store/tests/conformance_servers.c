@@ -3,7 +3,6 @@
  * What only a database server can do to us: connections that end in the middle of a commit, several
  * nodes that migrate at once, settings that must be refused, TLS that is not there.
  */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 #include "cluster/base/mem.h"
 #include "cluster/base/thread.h"

@@ -36,7 +36,7 @@ if [ "$(cat "$out/.packages" 2>/dev/null)" != "$packages" ]; then
 	echo "$packages" >"$out/.packages"
 fi
 if [ "$(cat "$out/.sources" 2>/dev/null)" != "$sources" ]; then
-	rm -rf "$out/.sources" "$out/src" "$out/lib"
+	rm -rf "${out:?}/.sources" "${out:?}/src" "${out:?}/lib"
 	cp "$here/tsconfig.json" "$out/"
 	cp -r "$here/src" "$out/src"
 	(cd "$out" && node_modules/.bin/tsc && node lib/bundle.js)
