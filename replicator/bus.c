@@ -145,8 +145,8 @@ void bus_unsubscribe(struct bus *bus, struct bus_subscription *subscription)
         bus->ops->unsubscribe(subscription);
 }
 
-void bus_request(struct bus *bus, const char *subject, struct blob *data, int64_t timeout_ns,
-    struct bus_op *op)
+void bus_request(
+    struct bus *bus, const char *subject, struct blob *data, int64_t timeout_ns, struct bus_op *op)
 {
     CHECK(subject_valid(subject, false));
     CHECK(data != NULL);

@@ -26,33 +26,34 @@ struct bus;
 /** A received message: stream delivery, broadcast or request. Owned by the receiver, who ends it
  *  with bus_ack, bus_nak (stream), bus_respond (request) or bus_msg_drop. */
 struct bus_msg {
-    struct mail mail;      /* deliver = the subscription's deliver */
-    void *ctx;             /* the subscription's ctx */
+    struct mail mail; /* deliver = the subscription's deliver */
+    void *ctx;        /* the subscription's ctx */
     struct bus *bus;
-    const char *subject;   /* lives as long as the message */
+    const char *subject; /* lives as long as the message */
     struct bytes data;
-    uint64_t stream_seq;   /* 0 for broadcasts and requests; never used for order or dedupe */
-    uint32_t deliveries;   /* 1 = first delivery */
-    bool wants_reply;      /* a request: bus_respond must be called, or the requester times out */
+    uint64_t stream_seq; /* 0 for broadcasts and requests; never used for order or dedupe */
+    uint32_t deliveries; /* 1 = first delivery */
+    bool wants_reply;    /* a request: bus_respond must be called, or the requester times out */
 };
 
 /** Outcome of a publish or request; embedded in the caller's struct, which lives until delivery. */
 struct bus_op {
-    struct mail mail;           /* deliver = set by the caller */
+    struct mail mail; /* deliver = set by the caller */
     struct mailbox *reply_to;
-    enum err err;               /* OK; ERR_BUSY stream full; ERR_UNAVAILABLE unknown; ERR_TIMEOUT;
-                                   ERR_NOT_FOUND nobody listens / no such stream; ERR_TOO_LARGE */
-    struct blob *reply;         /* request: the answer, owned by the caller of bus_request */
-    uint64_t stream_seq;        /* publish: where it was stored */
+    enum err err;        /* OK; ERR_BUSY stream full; ERR_UNAVAILABLE unknown; ERR_TIMEOUT;
+                                   ERR_NOT_FOUND nobody listens / no such stream; ERR_TOO_LARGE;
+                                   ERR_INVALID the server refuses it for good (logged) */
+    struct blob *reply;  /* request: the answer, owned by the caller of bus_request */
+    uint64_t stream_seq; /* publish: where it was stored */
 };
 
 /** A stream's shape. Discard policy is always "new": a full stream refuses, it never drops. */
 struct bus_stream {
-    const char *name;         /* e.g. "STRAIT_REPL_us_eu" */
-    const char *subjects;     /* one subject pattern, e.g. "strait.repl.us.eu.>" */
-    int64_t bytes_max;        /* bound of the file storage */
+    const char *name;     /* e.g. "STRAIT_REPL_us_eu" */
+    const char *subjects; /* one subject pattern, e.g. "strait.repl.us.eu.>" */
+    int64_t bytes_max;    /* bound of the file storage */
     int32_t replicas;
-    bool work_queue;          /* acknowledged messages are removed */
+    bool work_queue; /* acknowledged messages are removed */
 };
 
 /** A durable pull consumer. */
@@ -72,21 +73,24 @@ struct bus_ops {
     void (*close)(struct bus *bus);
     bool (*connected)(struct bus *bus);
     int64_t (*payload_max)(struct bus *bus);
-    /* Creates or updates the stream; idempotent; completion by `op`. */
+    /* Creates or updates the stream; idempotent; completion by `op`. ERR_INVALID when it exists in a
+     * shape that cannot be changed into this one. */
     void (*ensure_stream)(struct bus *bus, const struct bus_stream *stream, struct bus_op *op);
     /* JetStream publish, acknowledged by the server. `data` is retained until the completion. */
     void (*publish)(struct bus *bus, const char *subject, struct blob *data, struct bus_op *op);
     /* Creates the durable consumer if needed and starts pulling; survives reconnects and the
-     * re-creation of stream or consumer. */
+     * re-creation of stream or consumer. The stream may come later. What a full mailbox does not
+     * take is held, in order, and offered again; the window bounds it. */
     enum err (*consume)(struct bus *bus, const struct bus_consumer_options *options,
         struct bus_subscription **ret_subscription);
-    void (*ack)(struct bus_msg *msg);                 /* consumes the message */
+    void (*ack)(struct bus_msg *msg);                   /* consumes the message */
     void (*nak)(struct bus_msg *msg, int64_t delay_ns); /* consumes the message */
-    void (*in_progress)(struct bus_msg *msg);         /* restarts ack_wait */
-    /* Fire and forget to everybody subscribed now. ERR_UNAVAILABLE when not connected. */
+    void (*in_progress)(struct bus_msg *msg);           /* restarts ack_wait */
+    /* Fire and forget to everybody subscribed now. ERR_UNAVAILABLE when not connected; ERR_BUSY when
+     * too much is waiting to be sent; ERR_TOO_LARGE. */
     enum err (*send)(struct bus *bus, const char *subject, struct bytes data);
     /* Receives broadcasts and requests on a subject pattern; `queue` (may be NULL) shares the
-     * subject between subscribers of one group. */
+     * subject between subscribers of one group. A full mailbox loses them. */
     enum err (*subscribe)(struct bus *bus, const char *subject, const char *queue,
         struct mailbox *mailbox, mail_deliver_fn *deliver, void *ctx,
         struct bus_subscription **ret_subscription);
@@ -106,8 +110,8 @@ struct bus {
 
 /** Options of a NATS connection; strings are copied. NULL = unset. */
 struct bus_nats_options {
-    const char *url;   /* one or several, comma-separated */
-    const char *name;  /* shown by the server */
+    const char *url;  /* one or several, comma-separated */
+    const char *name; /* shown by the server */
     const char *user;
     const char *password;
     const char *token;
@@ -123,9 +127,11 @@ struct bus_nats_options {
 NODISCARD enum err bus_nats_open(
     const struct bus_nats_options *options, struct bus **ret_bus, char ret_reason[256]);
 
+/* More controls of the memory driver, for the simulator: bus_memory.h. */
 struct bus_memory_hub; /* the "server": streams and subjects shared by its connections */
 /** A fresh in-process broker; deterministic, single-threaded: bus_step() moves messages. */
 struct bus_memory_hub *bus_memory_hub_open(void);
+/** After its last connection. */
 void bus_memory_hub_close(struct bus_memory_hub *hub);
 struct bus *bus_memory_open(struct bus_memory_hub *hub);
 /** Test faults: deletes a stream with its consumers; drops its newest `count` messages; cuts or
@@ -135,6 +141,9 @@ void bus_memory_truncate(struct bus_memory_hub *hub, const char *name, uint64_t 
 void bus_memory_set_connected(struct bus *bus, bool connected);
 
 /* Checked wrappers: the only way callers reach a driver. */
+/** Ends operations under way with ERR_UNAVAILABLE, by mail as always, and all subscriptions. No
+ *  other call may be running or follow, except that messages still held, or still in a mailbox, may
+ *  be settled or dropped later: that only frees them. NULL is ignored. */
 void bus_close(struct bus *bus);
 bool bus_connected(struct bus *bus);
 int64_t bus_payload_max(struct bus *bus);
@@ -151,8 +160,8 @@ NODISCARD enum err bus_subscribe(struct bus *bus, const char *subject, const cha
     struct bus_subscription **ret_subscription);
 /** After it returns no further mail is posted; mail already in the mailbox still arrives. */
 void bus_unsubscribe(struct bus *bus, struct bus_subscription *subscription);
-void bus_request(struct bus *bus, const char *subject, struct blob *data, int64_t timeout_ns,
-    struct bus_op *op);
+void bus_request(
+    struct bus *bus, const char *subject, struct blob *data, int64_t timeout_ns, struct bus_op *op);
 void bus_respond(struct bus_msg *msg, struct bytes data);
 void bus_msg_drop(struct bus_msg *msg);
 size_t bus_step(struct bus *bus, int64_t now_ns);

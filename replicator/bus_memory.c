@@ -84,8 +84,8 @@ static void memory_publish(
         bus, memory_parcel_make(BUS_MEMORY_PUBLISH, bus, subject, data), BUS_ACK_TIMEOUT_NS, op);
 }
 
-static void memory_request(struct bus *base, const char *subject, struct blob *data,
-    int64_t timeout_ns, struct bus_op *op)
+static void memory_request(
+    struct bus *base, const char *subject, struct blob *data, int64_t timeout_ns, struct bus_op *op)
 {
     struct memory_bus *bus = memory_of(base);
     if (!bus->connected) {
@@ -194,8 +194,7 @@ size_t memory_client_offer(struct memory_bus *bus)
     for (struct list *at = bus->subscriptions.next; at != &bus->subscriptions; at = at->next) {
         struct bus_subscription *subscription = CONTAINER_OF(at, struct bus_subscription, link);
         while (!list_empty(&subscription->held)) {
-            struct memory_msg *msg =
-                CONTAINER_OF(subscription->held.next, struct memory_msg, held);
+            struct memory_msg *msg = CONTAINER_OF(subscription->held.next, struct memory_msg, held);
             if (mailbox_post(subscription->mailbox, &msg->msg.mail) != OK)
                 break;
             list_remove(&msg->held);
@@ -211,8 +210,7 @@ static void tell(struct memory_msg *msg, enum memory_verdict verdict, int64_t de
     struct memory_bus *bus = memory_of(msg->msg.bus);
     if (bus->closed || !bus->connected || !msg->consumer)
         return;
-    struct memory_parcel *parcel =
-        memory_parcel_make(BUS_MEMORY_SETTLE, bus, msg->subject, NULL);
+    struct memory_parcel *parcel = memory_parcel_make(BUS_MEMORY_SETTLE, bus, msg->subject, NULL);
     parcel->consumer = msg->consumer;
     parcel->seq = msg->msg.stream_seq;
     parcel->verdict = verdict;

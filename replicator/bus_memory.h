@@ -13,14 +13,14 @@
 #include "replicator/bus.h"
 
 enum bus_memory_kind {
-    BUS_MEMORY_PUBLISH,  /* to the server: store this */
-    BUS_MEMORY_SEND,     /* to the server: a broadcast */
-    BUS_MEMORY_REQUEST,  /* to the server: a request */
-    BUS_MEMORY_RESPOND,  /* to the server: a service's answer */
-    BUS_MEMORY_SETTLE,   /* to the server: ack, nak or in-progress */
-    BUS_MEMORY_ENSURE,   /* to the server: a stream's shape */
-    BUS_MEMORY_DELIVER,  /* to a client: stream message, broadcast or request */
-    BUS_MEMORY_ANSWER,   /* to a client: the end of one of its operations */
+    BUS_MEMORY_PUBLISH, /* to the server: store this */
+    BUS_MEMORY_SEND,    /* to the server: a broadcast */
+    BUS_MEMORY_REQUEST, /* to the server: a request */
+    BUS_MEMORY_RESPOND, /* to the server: a service's answer */
+    BUS_MEMORY_SETTLE,  /* to the server: ack, nak or in-progress */
+    BUS_MEMORY_ENSURE,  /* to the server: a stream's shape */
+    BUS_MEMORY_DELIVER, /* to a client: stream message, broadcast or request */
+    BUS_MEMORY_ANSWER,  /* to a client: the end of one of its operations */
 };
 
 /** One message on one connection, in one direction. */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The memory broker's network: everything sent is a parcel that arrives in a later step, in the
- * order of (due time, number). Nothing here depends on addresses, clocks or threads, so equal calls
- * give equal runs.
+ * order of (due time, number). Nothing here depends on addresses, clocks or threads, so equal
+ * calls give equal runs.
  *
  * H1  A parcel is judged once, when it is sent.
- * H2  A broken connection loses what was on its way to the client. What was on its way to the server
- *     still arrives, but is not answered: the worst case for a caller that tries again.
+ * H2  A broken connection loses what was on its way to the client. What was on its way to the
+ *     server still arrives, but is not answered: the worst case for a caller that tries again.
  */
 #include <string.h>
 
@@ -82,15 +82,14 @@ void memory_transmit(struct bus_memory_hub *hub, struct memory_parcel *parcel)
 {
     struct bus_memory_fate fate = {.copies = 1};
     struct memory_bus *bus = memory_connection(hub, parcel->connection);
-    if (hub->judge && bus) {
-        struct bus_memory_transmission transmission = {
-            .kind = parcel->kind,
-            .bus = &bus->bus,
-            .subject = parcel->subject ? parcel->subject : "",
-            .len = parcel->data ? parcel->data->len : 0,
-        };
+    struct bus_memory_transmission transmission = {
+        .kind = parcel->kind,
+        .bus = bus ? &bus->bus : NULL,
+        .subject = parcel->subject,
+        .len = parcel->data ? parcel->data->len : 0,
+    };
+    if (hub->judge && bus)
         fate = hub->judge(hub->judge_ctx, &transmission);
-    }
     CHECK(fate.copies <= BUS_MEMORY_COPIES_MAX);
     for (uint32_t i = 0; i < fate.copies; i++)
         post(hub, parcel_copy(parcel), fate.delay_ns[i]);

@@ -83,8 +83,8 @@ static void open_connection(struct nats_bus *bus)
         bus->complained = true;
         /* Half to the whole of the wait: clusters that lost one server do not return in step. */
         int64_t half_ns = bus->backoff_ns / 2;
-        bus->connect_at_ns = bus->now_ns + half_ns +
-                             (int64_t)env_random_below(env_system(), (uint64_t)half_ns);
+        bus->connect_at_ns =
+            bus->now_ns + half_ns + (int64_t)env_random_below(env_system(), (uint64_t)half_ns);
         int64_t next_ns = bus->backoff_ns * 2;
         bus->backoff_ns = next_ns < BACKOFF_MAX_NS ? next_ns : BACKOFF_MAX_NS;
         return;
@@ -116,7 +116,8 @@ static void break_off(struct nats_bus *bus, const char *why)
     nats_calls_fail(bus);
     bus->connect_at_ns = bus->now_ns;
     if (why)
-        log_warn("bus.disconnected", "why=%s reason=%s", why, log_quote(nats_link_errmsg(bus->link)));
+        log_warn(
+            "bus.disconnected", "why=%s reason=%s", why, log_quote(nats_link_errmsg(bus->link)));
 }
 
 static void watch_connection(struct nats_bus *bus)

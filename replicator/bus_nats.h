@@ -31,9 +31,9 @@ struct nats_timer {
 
 struct nats_bus {
     struct bus bus;
-    _Atomic(uint32_t) refs;       /* the opener's, and one per received message */
-    _Atomic(bool) connected;      /* what other threads may know */
-    _Atomic(bool) closed;         /* bus_close() was called: no more commands */
+    _Atomic(uint32_t) refs;  /* the opener's, and one per received message */
+    _Atomic(bool) connected; /* what other threads may know */
+    _Atomic(bool) closed;    /* bus_close() was called: no more commands */
     _Atomic(int64_t) payload_max;
     _Atomic(size_t) queued_bytes; /* of broadcasts and answers among the commands */
     struct nats_link *link;
@@ -64,7 +64,8 @@ void nats_timer_stop(struct nats_bus *bus, struct nats_timer *timer);
 
 struct nats_call;
 /** `inbound` is the answer; NULL when `err` is not OK. ERR_NOT_FOUND: nobody listens. */
-typedef void nats_call_done(struct nats_call *call, enum err err, const struct nats_inbound *inbound);
+typedef void nats_call_done(
+    struct nats_call *call, enum err err, const struct nats_inbound *inbound);
 
 struct nats_call {
     struct mail mail; /* as a command */
@@ -99,7 +100,7 @@ void nats_request(struct bus *base, const char *subject, struct blob *data, int6
 
 /** A message at, or on its way to, its receiver. */
 struct nats_msg {
-    struct bus_msg msg; /* msg.mail carries the way back as well */
+    struct bus_msg msg;                /* msg.mail carries the way back as well */
     struct bus_subscription *consumer; /* referenced; NULL for broadcasts and requests */
     struct list held;                  /* while the receiver's mailbox is full */
     const char *reply;                 /* "" when nobody waits */

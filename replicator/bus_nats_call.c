@@ -183,8 +183,8 @@ void nats_publish(struct bus *base, const char *subject, struct blob *data, stru
     submit(base, subject, data, BUS_ACK_TIMEOUT_NS, publish_done, op);
 }
 
-void nats_request(struct bus *base, const char *subject, struct blob *data, int64_t timeout_ns,
-    struct bus_op *op)
+void nats_request(
+    struct bus *base, const char *subject, struct blob *data, int64_t timeout_ns, struct bus_op *op)
 {
     submit(base, subject, data, timeout_ns, request_done, op);
 }
@@ -194,7 +194,8 @@ void nats_request(struct bus *base, const char *subject, struct blob *data, int6
 static void stream_end(struct bus_op *op, enum err err, const struct nats_answer *answer)
 {
     if (err == ERR_INVALID)
-        log_warn("bus.stream_refused", "code=%d reason=%s", answer->err_code, log_quote(answer->text));
+        log_warn(
+            "bus.stream_refused", "code=%d reason=%s", answer->err_code, log_quote(answer->text));
     bus_op_end(op, err);
 }
 

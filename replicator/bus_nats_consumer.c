@@ -161,8 +161,7 @@ static void pull(struct bus_subscription *subscription)
         (void)snprintf(body, sizeof(body),
             "{\"batch\":%lld,\"expires\":%lld,\"idle_heartbeat\":%lld}", (long long)batch,
             (long long)expires_ns, (long long)HEARTBEAT_NS);
-        nats_link_publish(
-            subscription->bus->link, subject, subscription->subject, bytes_of(body));
+        nats_link_publish(subscription->bus->link, subject, subscription->subject, bytes_of(body));
         if (consumer->requested == 0)
             consumer->heard_ns = subscription->bus->now_ns;
         consumer->requested += batch;
@@ -201,13 +200,11 @@ static void status_inbound(
  *  <domain>.<account> before the stream and possibly more at the end. False when it is neither. */
 static bool parse_reply(const char *reply, struct nats_msg *msg)
 {
-    const char *tokens[16];
-    size_t count = 0;
-    for (const char *at = reply; at && count < ARRAY_LEN(tokens); count++) {
-        tokens[count] = at;
-        at = strchr(at, '.');
-        if (at)
-            at++;
+    const char *tokens[16] = {reply};
+    size_t count = 1;
+    for (const char *at = reply; *at && count < ARRAY_LEN(tokens); at++) {
+        if (*at == '.')
+            tokens[count++] = at + 1;
     }
     if (count != 9 && count < 11)
         return false;

@@ -74,9 +74,9 @@ static bool parse_seed(const char *line, uint8_t ret_key[KEY_BYTES])
     if (strncmp(line, "SU", 2) != 0 || strlen(line) < SEED_CHARS)
         return false;
     uint8_t raw[SEED_BYTES];
-    bool valid = base32_decode(line, SEED_CHARS, raw) && (raw[0] & 0xf8u) == PREFIX_SEED &&
-                 crc16(raw, SEED_BYTES - 2) ==
-                     (uint16_t)(raw[SEED_BYTES - 2] | raw[SEED_BYTES - 1] << 8);
+    bool valid =
+        base32_decode(line, SEED_CHARS, raw) && (raw[0] & 0xf8u) == PREFIX_SEED &&
+        crc16(raw, SEED_BYTES - 2) == (uint16_t)(raw[SEED_BYTES - 2] | raw[SEED_BYTES - 1] << 8);
     if (valid)
         memcpy(ret_key, raw + 2, KEY_BYTES);
     OPENSSL_cleanse(raw, sizeof(raw));

@@ -319,7 +319,8 @@ void nats_link_disconnect(struct nats_link *link)
 
 bool nats_link_up(struct nats_link *link)
 {
-    return link->connection && natsConnection_Status(link->connection) == NATS_CONN_STATUS_CONNECTED;
+    return link->connection &&
+           natsConnection_Status(link->connection) == NATS_CONN_STATUS_CONNECTED;
 }
 
 const char *nats_link_errmsg(struct nats_link *link)
@@ -383,8 +384,7 @@ void nats_link_publish(
         return;
     const char *bytes = (const char *)data.data;
     if (reply)
-        (void)natsConnection_PublishRequest(
-            link->connection, subject, reply, bytes, (int)data.len);
+        (void)natsConnection_PublishRequest(link->connection, subject, reply, bytes, (int)data.len);
     else
         (void)natsConnection_Publish(link->connection, subject, bytes, (int)data.len);
 }
@@ -406,8 +406,8 @@ static void deliver_parcel(struct mail *mail, void *owner)
         struct nats_inbound inbound = {
             .subject = natsMsg_GetSubject(parcel->msg),
             .reply = natsMsg_GetReply(parcel->msg),
-            .data = bytes_make(natsMsg_GetData(parcel->msg),
-                (size_t)natsMsg_GetDataLength(parcel->msg)),
+            .data = bytes_make(
+                natsMsg_GetData(parcel->msg), (size_t)natsMsg_GetDataLength(parcel->msg)),
             .pending = -1,
         };
         const char *text = NULL;
@@ -464,11 +464,10 @@ struct nats_inbox *nats_inbox_open(struct nats_link *link, const char *subject, 
     inbox->link = link;
     inbox->fn = fn;
     inbox->ctx = ctx;
-    natsStatus status =
-        queue ? natsConnection_QueueSubscribe(
-                    &inbox->subscription, link->connection, subject, queue, on_message, inbox)
-              : natsConnection_Subscribe(
-                    &inbox->subscription, link->connection, subject, on_message, inbox);
+    natsStatus status = queue ? natsConnection_QueueSubscribe(&inbox->subscription,
+                                    link->connection, subject, queue, on_message, inbox)
+                              : natsConnection_Subscribe(&inbox->subscription, link->connection,
+                                    subject, on_message, inbox);
     if (status != NATS_OK) {
         inbox_unref(inbox);
         inbox_unref(inbox);

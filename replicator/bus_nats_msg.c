@@ -33,8 +33,7 @@ struct nats_msg *nats_msg_make(
     const char *reply = inbound->reply ? inbound->reply : "";
     size_t subject_size = strlen(inbound->subject) + 1;
     size_t reply_size = strlen(reply) + 1;
-    struct nats_msg *msg =
-        mem_alloc(sizeof(*msg) + subject_size + reply_size + inbound->data.len);
+    struct nats_msg *msg = mem_alloc(sizeof(*msg) + subject_size + reply_size + inbound->data.len);
     memset(msg, 0, sizeof(*msg));
     char *at = msg->text;
     memcpy(at, inbound->subject, subject_size);
@@ -69,8 +68,8 @@ enum err nats_msg_post(struct nats_msg *msg, struct bus_subscription *subscripti
 {
     msg->msg.mail.deliver = subscription->deliver;
     pthread_mutex_lock(&subscription->lock);
-    enum err err = subscription->closed ? ERR_CLOSED
-                                        : mailbox_post(subscription->mailbox, &msg->msg.mail);
+    enum err err =
+        subscription->closed ? ERR_CLOSED : mailbox_post(subscription->mailbox, &msg->msg.mail);
     pthread_mutex_unlock(&subscription->lock);
     return err;
 }
@@ -85,8 +84,8 @@ static void run_verdict(struct mail *mail, void *owner)
     if (msg->verdict && msg->reply[0] && atomic_load(&bus->connected)) {
         char text[64];
         if (msg->delay_ns > 0)
-            (void)snprintf(text, sizeof(text), "%s {\"delay\": %lld}", msg->verdict,
-                (long long)msg->delay_ns);
+            (void)snprintf(
+                text, sizeof(text), "%s {\"delay\": %lld}", msg->verdict, (long long)msg->delay_ns);
         else
             (void)snprintf(text, sizeof(text), "%s", msg->verdict);
         nats_link_publish(bus->link, msg->reply, NULL, bytes_of(text));

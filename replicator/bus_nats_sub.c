@@ -76,8 +76,7 @@ static void run_start(struct mail *mail, void *owner)
     list_push_back(&bus->subscriptions, &subscription->link);
     if (subscription->durable_consumer) {
         char subject[NATS_INBOX_SIZE + 16];
-        (void)snprintf(
-            subject, sizeof(subject), "%s.c.%u", bus->inbox, ++bus->subscription_last);
+        (void)snprintf(subject, sizeof(subject), "%s.c.%u", bus->inbox, ++bus->subscription_last);
         subscription->subject = mem_strdup(subject);
         list_init(&subscription->consumer.held);
     }

@@ -84,8 +84,7 @@ static enum err find_binary(const char *wanted, char ret_path[PATH_SIZE], char *
 
 static enum err failed(char *ret_reason, const char *what, const char *path)
 {
-    (void)snprintf(ret_reason, REASON_SIZE, "%s %.120s: %.80s", what, path,
-        strerror(errno));
+    (void)snprintf(ret_reason, REASON_SIZE, "%s %.120s: %.80s", what, path, strerror(errno));
     return ERR_IO;
 }
 
@@ -232,8 +231,8 @@ static void process_free(struct nats_process *process)
     mem_free(process);
 }
 
-static enum err spawn(struct nats_process *process, const char *binary, const char *config,
-    char *ret_reason)
+static enum err spawn(
+    struct nats_process *process, const char *binary, const char *config, char *ret_reason)
 {
     pid_t parent = getpid();
     process->pid = fork();

@@ -144,8 +144,8 @@ void batch_begin(struct batch_builder *builder, int64_t first_event_id, int64_t 
         .first_event_id = first_event_id};
 }
 
-size_t batch_add(struct batch_builder *builder, const struct _ProtobufCMessage *event,
-    int64_t event_time_ns)
+size_t batch_add(
+    struct batch_builder *builder, const struct ProtobufCMessage *event, int64_t event_time_ns)
 {
     CHECK(builder->blob);
     size_t len = protobuf_c_message_get_packed_size(event);

@@ -52,12 +52,12 @@ struct batch_builder {
     size_t events_len;
 };
 
-struct _ProtobufCMessage;
+struct ProtobufCMessage;
 
 /** Starts an empty batch. */
 void batch_begin(struct batch_builder *builder, int64_t first_event_id, int64_t version);
 /** Appends one HistoryEvent (already numbered); returns the bytes it added. */
-size_t batch_add(struct batch_builder *builder, const struct _ProtobufCMessage *event,
+size_t batch_add(struct batch_builder *builder, const struct ProtobufCMessage *event,
     int64_t event_time_ns);
 /** Completes header and meta; the builder is empty again. The caller owns the blob. */
 struct blob *batch_finish(

@@ -24,17 +24,17 @@ enum query_state { QUERY_WAITING, QUERY_ATTACHED, QUERY_DIRECT };
 
 /** One query. Heap: it may outlive its call until the cancellation notice came in. */
 struct query {
-    struct list link;       /* run->queries; ATTACHED: run->task.mark.queries */
+    struct list link; /* run->queries; ATTACHED: run->task.mark.queries */
     struct run *run;
-    struct call *call;      /* NULL = ended */
+    struct call *call; /* NULL = ended */
     struct mail watch;
     struct waiter expiry;   /* answers before the client gives up */
     struct waiter fallback; /* DIRECT on the sticky queue: offered to the normal one then */
     enum query_state state;
-    int64_t number;         /* event_id of its task */
-    int32_t offer;          /* attempt of its task: which offer is valid */
+    int64_t number; /* event_id of its task */
+    int32_t offer;  /* attempt of its task: which offer is valid */
     bool on_sticky;
-    char id[UUID_TEXT_LEN + 1]; /* key in the `queries` map */
+    char id[UUID_TEXT_LEN + 1];      /* key in the `queries` map */
     const Api__WorkflowQuery *query; /* in the call's arena */
 };
 

@@ -67,10 +67,10 @@ struct history_page {
     int64_t from;
     int64_t to;
     uint32_t max_events;
-    bool reverse;        /* newest first: begins at to - 1 */
+    bool reverse; /* newest first: begins at to - 1 */
     /* result */
     struct buffer events; /* History bytes */
-    int64_t next;        /* first event not in the page; reverse: the new `to` */
+    int64_t next;         /* first event not in the page; reverse: the new `to` */
     uint32_t count;
 };
 
@@ -99,9 +99,9 @@ void history_read_start(struct decision *d, const struct run *run, struct histor
 /** Where a reader goes on. */
 struct history_token {
     struct uuid run_id;
-    uint32_t branch;       /* id */
-    int64_t next;          /* reverse: exclusive upper end */
-    int64_t end;           /* pinned end (exclusive); 0 = whatever is there */
+    uint32_t branch; /* id */
+    int64_t next;    /* reverse: exclusive upper end */
+    int64_t end;     /* pinned end (exclusive); 0 = whatever is there */
     bool reverse;
     bool close_only;
     struct bytes unwritten; /* synthetic events behind `end`, as History bytes */

@@ -25,8 +25,7 @@ bool dispatch_start_task_now(struct decision *d, struct run *run, const char *id
 /** What a worker sees behind the stored events of the task in flight: the Started event, before it
  *  the Scheduled event when transient; as History bytes. Empty when no task is in flight. Made by
  *  event_task_scheduled() and event_task_started(), so the outcome writes the same. */
-struct bytes dispatch_unwritten_events(
-    struct arena *arena, const struct run *run, int64_t version);
+struct bytes dispatch_unwritten_events(struct arena *arena, const struct run *run, int64_t version);
 
 /** Forgets the in-flight mark. Its queries must have been answered or requeued before. */
 void dispatch_clear_mark(struct run *run);

@@ -15,7 +15,6 @@
 #include "cluster/engine/event_build.h"
 #include "cluster/engine/fold_private.h"
 
-
 int64_t fold_span_ms(const Api__Duration *duration)
 {
     int64_t ms = duration_ms(duration);
@@ -104,9 +103,11 @@ static enum err apply(const struct fold_step *step)
 {
     Api__HistoryEvent__AttributesCase attributes = step->event->attributes_case;
     switch (step->event->event_type) {
-#define EVENT_CASE(name, fn)               \
-    case API__EVENT_TYPE__EVENT_TYPE_##name: \
-        return attributes == API__HISTORY_EVENT__ATTRIBUTES_##name##_EVENT_ATTRIBUTES ? fn(step) : ERR_CORRUPT;
+#define EVENT_CASE(name, fn)                                                          \
+    case API__EVENT_TYPE__EVENT_TYPE_##name:                                          \
+        return attributes == API__HISTORY_EVENT__ATTRIBUTES_##name##_EVENT_ATTRIBUTES \
+                   ? fn(step)                                                         \
+                   : ERR_CORRUPT;
         EVENT_TABLE(EVENT_CASE)
 #undef EVENT_CASE
     case API__EVENT_TYPE__EVENT_TYPE_UNSPECIFIED:

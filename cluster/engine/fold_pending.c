@@ -36,8 +36,8 @@ enum err fold_add_activity(struct run *run, int64_t scheduled_event_id, int64_t 
     activity->attempt = 1;
     activity->attempt_scheduled_ns = scheduled_time_ns;
     activity->fact_version = version;
-    map_put(&run->activities, bytes_make(activity->event_key, sizeof(activity->event_key)),
-        activity);
+    map_put(
+        &run->activities, bytes_make(activity->event_key, sizeof(activity->event_key)), activity);
     map_put(&run->activity_ids, activity->activity_id, activity);
     return OK;
 }
@@ -84,8 +84,8 @@ static enum err activity_closed(struct run *run, int64_t scheduled_event_id)
 
 enum err fold_activity_completed(const struct fold_step *step)
 {
-    return activity_closed(step->run,
-        step->event->activity_task_completed_event_attributes->scheduled_event_id);
+    return activity_closed(
+        step->run, step->event->activity_task_completed_event_attributes->scheduled_event_id);
 }
 
 enum err fold_activity_failed(const struct fold_step *step)
@@ -96,8 +96,8 @@ enum err fold_activity_failed(const struct fold_step *step)
 
 enum err fold_activity_timed_out(const struct fold_step *step)
 {
-    return activity_closed(step->run,
-        step->event->activity_task_timed_out_event_attributes->scheduled_event_id);
+    return activity_closed(
+        step->run, step->event->activity_task_timed_out_event_attributes->scheduled_event_id);
 }
 
 enum err fold_activity_canceled(const struct fold_step *step)
@@ -128,8 +128,8 @@ enum err fold_timer_started(const struct fold_step *step)
     const Api__TimerStartedEventAttributes *attributes =
         step->event->timer_started_event_attributes;
     int64_t span_ns = fold_span_ms(attributes->start_to_fire_timeout) * 1000000;
-    return fold_add_timer(step->run, bytes_of(attributes->timer_id), step->event->event_id,
-        step->time_ns + span_ns);
+    return fold_add_timer(
+        step->run, bytes_of(attributes->timer_id), step->event->event_id, step->time_ns + span_ns);
 }
 
 static enum err timer_closed(struct run *run, const char *timer_id, int64_t started_event_id)

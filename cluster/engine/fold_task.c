@@ -79,8 +79,8 @@ static enum err next_attempt(struct run *run)
 
 enum err fold_task_failed(const struct fold_step *step)
 {
-    if (check_task(step->run,
-            step->event->workflow_task_failed_event_attributes->scheduled_event_id))
+    if (check_task(
+            step->run, step->event->workflow_task_failed_event_attributes->scheduled_event_id))
         return ERR_CORRUPT;
     return next_attempt(step->run);
 }

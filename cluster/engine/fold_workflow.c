@@ -22,8 +22,7 @@ static bool metadata_is(const Api__Payload *payload, const char *encoding)
     for (size_t i = 0; i < payload->n_metadata; i++) {
         const Api__Payload__MetadataEntry *entry = payload->metadata[i];
         if (strcmp(entry->key, "encoding") == 0)
-            return bytes_equal(
-                bytes_make(entry->value.data, entry->value.len), bytes_of(encoding));
+            return bytes_equal(bytes_make(entry->value.data, entry->value.len), bytes_of(encoding));
     }
     return *encoding == '\0';
 }
@@ -51,8 +50,7 @@ struct entries {
 /* Keys keep the place of their first appearance, so equal operations give equal bytes. */
 static void merge_entries(struct arena *arena, struct entries *into, struct entries changes)
 {
-    Api__Memo__FieldsEntry **list =
-        arena_zalloc(arena, into->count + changes.count, sizeof(*list));
+    Api__Memo__FieldsEntry **list = arena_zalloc(arena, into->count + changes.count, sizeof(*list));
     if (into->count > 0)
         memcpy(list, into->list, into->count * sizeof(*list));
     size_t count = into->count;
@@ -108,8 +106,8 @@ static enum err merge_attributes(struct blob **blob, const Api__SearchAttributes
     if (!changes)
         return OK;
     struct arena scratch CLEANUP(arena_release) = {0};
-    const Api__Memo *same = proto_unpack(
-        &scratch, &api__memo__descriptor, proto_pack(&scratch, &changes->base));
+    const Api__Memo *same =
+        proto_unpack(&scratch, &api__memo__descriptor, proto_pack(&scratch, &changes->base));
     return same ? merge_into(blob, same) : ERR_CORRUPT;
 }
 

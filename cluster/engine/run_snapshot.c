@@ -148,9 +148,8 @@ static enum err read_started(
 {
     Api__HistoryEvent event = API__HISTORY_EVENT__INIT;
     event.version = snapshot->started_version;
-    event.workflow_execution_started_event_attributes =
-        proto_unpack(scratch, &api__workflow_execution_started_event_attributes__descriptor,
-            view_of(&snapshot->started));
+    event.workflow_execution_started_event_attributes = proto_unpack(scratch,
+        &api__workflow_execution_started_event_attributes__descriptor, view_of(&snapshot->started));
     if (!event.workflow_execution_started_event_attributes)
         return ERR_CORRUPT;
     enum err err =
@@ -160,9 +159,8 @@ static enum err read_started(
     blob_unref(run->memo);
     blob_unref(run->search_attributes);
     run->memo = snapshot->memo.len ? blob_from(view_of(&snapshot->memo)) : NULL;
-    run->search_attributes = snapshot->search_attributes.len
-                                 ? blob_from(view_of(&snapshot->search_attributes))
-                                 : NULL;
+    run->search_attributes =
+        snapshot->search_attributes.len ? blob_from(view_of(&snapshot->search_attributes)) : NULL;
     return OK;
 }
 
@@ -171,9 +169,9 @@ static enum err read_activities(
 {
     for (size_t i = 0; i < snapshot->n_activities; i++) {
         const Record__PendingActivity *record = snapshot->activities[i];
-        const Api__ActivityTaskScheduledEventAttributes *attributes = proto_unpack(scratch,
-            &api__activity_task_scheduled_event_attributes__descriptor,
-            view_of(&record->scheduled));
+        const Api__ActivityTaskScheduledEventAttributes *attributes =
+            proto_unpack(scratch, &api__activity_task_scheduled_event_attributes__descriptor,
+                view_of(&record->scheduled));
         if (!attributes || record->scheduled_event_id < 1 ||
             record->scheduled_event_id > snapshot->event_id || record->scheduled_time < 0 ||
             record->scheduled_time > FOLD_TIME_MAX_NS)

@@ -14,11 +14,14 @@
 
 #include "cluster/base/call.h"
 #include "cluster/base/env.h"
+#include "cluster/base/heap.h"
+#include "cluster/base/list.h"
 #include "cluster/base/mailbox.h"
 #include "cluster/base/metrics.h"
 #include "cluster/base/uuid.h"
 
 struct matching;
+struct task_queue; /* matching_queue.h */
 
 enum task_kind { TASK_WORKFLOW, TASK_ACTIVITY, TASK_QUERY };
 
@@ -56,6 +59,10 @@ struct poll {
     const void *message;    /* the parsed poll request */
     int64_t deadline_mono_ns; /* answer empty by then */
     bool sticky;
+    /* Matching's own; zero at first. */
+    bool front;
+    struct heap_node deadline;
+    struct task_queue *parked; /* the queue it waits on; NULL = it waits on none */
 };
 
 /** How matching hands over a pair, and ends a poll without one. Matching's thread. */
@@ -82,6 +89,8 @@ struct matching_options {
 };
 
 NODISCARD enum err matching_open(const struct matching_options *options, struct matching **ret);
+/** Every poll must have ended before (matching_drain, or its client went away) and nobody may post
+ *  any more; frees the waiting tasks. */
 void matching_close(struct matching *matching);
 struct mailbox *matching_mailbox(struct matching *matching);
 /** Mail, poll deadlines; returns when it wants to run again at the latest. */
@@ -99,6 +108,11 @@ void matching_offer(struct matching *matching, struct task *task);
 /** Parks a poll (or returns a poll whose task was stale: it goes to the front). ERR_BUSY when full.
  *  Any thread. */
 NODISCARD enum err matching_poll(struct matching *matching, struct poll *poll, bool front);
+/** A matched task could not be looked at (its run did not load): frees it and has the namespace's due
+ *  runs read again (sink.room), at most once a second. Any thread. */
+void matching_lose(struct matching *matching, struct task *task);
+/** The node shuts down: parked polls end empty now, later ones on arrival. Any thread. */
+void matching_drain(struct matching *matching);
 /** A worker says goodbye: its sticky queue counts as not polled, its parked polls on `queue` with
  *  that worker_instance_key (if any) end empty. Any thread. */
 void matching_worker_shutdown(struct matching *matching, struct uuid namespace_id,

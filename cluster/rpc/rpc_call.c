@@ -189,9 +189,9 @@ static int64_t to_mono_ns(gpr_timespec deadline, int64_t now_ns)
     return now_ns + left.tv_sec * NS_PER_S + left.tv_nsec;
 }
 
-static void start_batch(struct rpc_call *rpc, const grpc_op *ops, size_t count, struct tag *tag)
+static void start_batch(grpc_call *handle, const grpc_op *ops, size_t count, struct tag *tag)
 {
-    grpc_call_error error = grpc_call_start_batch(rpc->handle, ops, count, tag, NULL);
+    grpc_call_error error = grpc_call_start_batch(handle, ops, count, tag, NULL);
     CHECK(error == GRPC_CALL_OK);
 }
 
@@ -230,10 +230,10 @@ static void on_arrived(struct rpc_call *rpc, bool success)
 
     grpc_op close = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
     close.data.recv_close_on_server.cancelled = &rpc->close_flag;
-    start_batch(rpc, &close, 1, &rpc->closed);
+    start_batch(rpc->handle, &close, 1, &rpc->closed);
     grpc_op receive = {.op = GRPC_OP_RECV_MESSAGE};
     receive.data.recv_message.recv_message = &rpc->payload;
-    start_batch(rpc, &receive, 1, &rpc->received);
+    start_batch(rpc->handle, &receive, 1, &rpc->received);
 }
 
 /* ---- the request ----------------------------------------------------------------------------- */
@@ -375,9 +375,10 @@ static void end(struct rpc_call *rpc, enum grpc_code code, const grpc_op *ops, s
 {
     (void)rpc_call_unwatch(&rpc->call); /* no mail is sent for a call that has ended */
     rpc->code = code;
+    grpc_call *handle = rpc->handle; /* before the exchange: on_sent may come any time after it */
     bool ended = atomic_exchange_explicit(&rpc->ended, true, memory_order_acq_rel);
     CHECK(!ended);
-    start_batch(rpc, ops, count, &rpc->sent);
+    start_batch(handle, ops, count, &rpc->sent);
 }
 
 static grpc_slice slice_of(struct bytes view)

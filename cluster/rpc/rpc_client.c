@@ -61,6 +61,7 @@ struct connection {
 };
 
 struct queue {
+    struct rpc_client *client;
     grpc_completion_queue *cq;
     struct thread *thread;
 };
@@ -74,6 +75,7 @@ struct rpc_client {
     grpc_metadata *headers;
     size_t header_count;
     atomic_uint turn;
+    atomic_ulong started; /* calls ever */
 
     pthread_mutex_t mutex;
     pthread_cond_t idle;
@@ -155,7 +157,9 @@ static void start_batch(struct client_call *call)
     ops[5].data.recv_status_on_client.trailing_metadata = &call->trailing;
     ops[5].data.recv_status_on_client.status = &call->status;
     ops[5].data.recv_status_on_client.status_details = &call->text;
-    grpc_call_error error = grpc_call_start_batch(call->handle, ops, ARRAY_LEN(ops), call, NULL);
+    grpc_call *handle = call->handle;
+    atomic_fetch_add_explicit(&client->started, 1, memory_order_release);
+    grpc_call_error error = grpc_call_start_batch(handle, ops, ARRAY_LEN(ops), call, NULL);
     CHECK(error == GRPC_CALL_OK);
 }
 
@@ -232,6 +236,8 @@ static void queue_run(void *arg)
             grpc_completion_queue_next(queue->cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
         if (event.type == GRPC_QUEUE_SHUTDOWN)
             return;
+        /* Pairs with start_batch: what the starter wrote is visible from here on. */
+        (void)atomic_load_explicit(&queue->client->started, memory_order_acquire);
         on_done(event.tag);
     }
 }
@@ -382,6 +388,7 @@ enum err rpc_client_open(const struct rpc_client_options *options, struct rpc_cl
     client->queue_count = clamp_count(options->threads, THREADS_MAX);
     client->queues = arena_zalloc(&client->arena, client->queue_count, sizeof(*client->queues));
     for (unsigned i = 0; i < client->queue_count; i++) {
+        client->queues[i].client = client;
         client->queues[i].cq = grpc_completion_queue_create_for_next(NULL);
         char name[16];
         (void)snprintf(name, sizeof(name), "rpc-client-%u", i % THREADS_MAX);

@@ -2,8 +2,7 @@
  *
  * Certificates from files, with reload.
  *
- * The core asks for the server's certificate at each handshake, under a lock of its own, on whatever
- * thread runs the handshake. We answer "unchanged" unless a file's identity (inode, size, mtime)
+ * The core asks for the server's certificate at each handshake, on whatever thread runs it. We answer "unchanged" unless a file's identity (inode, size, mtime)
  * differs from what was last handed over, looking at most every RECHECK_NS. Certificate and key are
  * two files, replaced one after the other: a pair that does not match is not handed over, and
  * looked at again later.
@@ -17,6 +16,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -43,6 +43,7 @@ struct tls_source {
     const char *cert_file;
     const char *key_file;
     const char *client_ca_file; /* may be NULL */
+    pthread_mutex_t mutex;      /* guards what follows: handshakes run on any thread */
     struct file_id current[3];  /* what the core has */
     int64_t checked_ns;
     bool loaded;
@@ -200,10 +201,14 @@ static grpc_ssl_certificate_config_reload_status fetch(
 {
     struct tls_source *source = ctx;
     int64_t now_ns = env_monotonic_ns(env_system());
-    if (source->loaded && now_ns - source->checked_ns < RECHECK_NS)
-        return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
-    source->checked_ns = now_ns;
-    return load(source, ret_config);
+    grpc_ssl_certificate_config_reload_status status = GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
+    pthread_mutex_lock(&source->mutex);
+    if (!source->loaded || now_ns - source->checked_ns >= RECHECK_NS) {
+        source->checked_ns = now_ns;
+        status = load(source, ret_config);
+    }
+    pthread_mutex_unlock(&source->mutex);
+    return status;
 }
 
 enum err rpc_tls_server(struct arena *home, const char *cert_file, const char *key_file,
@@ -215,6 +220,7 @@ enum err rpc_tls_server(struct arena *home, const char *cert_file, const char *k
         return ERR_CONFIG;
     }
     struct tls_source *source = arena_new(home, struct tls_source);
+    pthread_mutex_init(&source->mutex, NULL); /* holds nothing that would have to be destroyed */
     source->cert_file = arena_strdup(home, cert_file);
     source->key_file = arena_strdup(home, key_file);
     source->client_ca_file = client_ca_file ? arena_strdup(home, client_ca_file) : NULL;

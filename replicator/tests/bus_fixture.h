@@ -15,7 +15,7 @@
 #include "replicator/bus.h"
 #include "replicator/nats_process.h"
 
-#define RECEIVED_MAX 20000u
+#define RECEIVED_MAX    20000u
 #define CONNECTIONS_MAX 4u
 
 struct world {

@@ -292,8 +292,8 @@ static void a_full_stream_refuses_until_acknowledged(void **state)
     receiver_free(receiver);
 }
 
-static enum err request_text(struct world *world, const char *subject, int64_t timeout_ns,
-    char ret_answer[64])
+static enum err request_text(
+    struct world *world, const char *subject, int64_t timeout_ns, char ret_answer[64])
 {
     struct test_op op;
     test_op_init(world, &op);
@@ -463,10 +463,10 @@ static void a_stream_keeps_its_messages_when_ensured_again(void **state)
     receiver_free(receiver);
 }
 
-#define BOTH(test)                                                                \
-    {"memory: " #test, test, open_memory, close_world, NULL},                     \
-    {                                                                             \
-        "nats: " #test, test, open_nats, close_world, NULL                        \
+#define BOTH(test)                                            \
+    {"memory: " #test, test, open_memory, close_world, NULL}, \
+    {                                                         \
+        "nats: " #test, test, open_nats, close_world, NULL    \
     }
 
 int main(void)

@@ -116,9 +116,9 @@ static struct bus *open_login(struct world *world, const struct bus_nats_options
 }
 
 /* The fixture's own connection comes without a login. */
-#define AUTHORIZATION                                                                \
-    "authorization { users: ["                                                       \
-    "{user: anonymous, password: anonymous}, {user: ann, password: secret}, "        \
+#define AUTHORIZATION                                                         \
+    "authorization { users: ["                                                \
+    "{user: anonymous, password: anonymous}, {user: ann, password: secret}, " \
     "{nkey: " PUBLIC "}] }\nno_auth_user: anonymous\n"
 
 static void logins(void **state)

@@ -46,7 +46,8 @@ static void errors(void **state)
         {"{\"error\":{\"code\":500,\"err_code\":10047,\"description\":\"insufficient storage\"}}",
             ERR_BUSY},
         {"{\"error\":{\"code\":400,\"description\":\"maximum bytes exceeded\"}}", ERR_BUSY},
-        {"{\"error\":{\"code\":400,\"err_code\":10054,\"description\":\"too big\"}}", ERR_TOO_LARGE},
+        {"{\"error\":{\"code\":400,\"err_code\":10054,\"description\":\"too big\"}}",
+            ERR_TOO_LARGE},
         {"{\"error\":{\"code\":404,\"err_code\":10059,\"description\":\"no stream\"}}",
             ERR_NOT_FOUND},
         {"{\"error\":{\"code\":503,\"err_code\":10008,\"description\":\"not now\"}}",
@@ -67,8 +68,8 @@ static void anything_else_is_corrupt(void **state)
 {
     (void)state;
     static const char *const cases[] = {"", " ", "x", "{", "[]", "null", "7", "{}",
-        "{\"stream\":\"S\",\"seq\":}", "{\"stream\":\"S\",\"seq\":1", "{\"stream\":\"S\",\"seq\":1}}",
-        "{\"stream\":\"\xff\",\"seq\":1}", "{\"seq\":1}"};
+        "{\"stream\":\"S\",\"seq\":}", "{\"stream\":\"S\",\"seq\":1",
+        "{\"stream\":\"S\",\"seq\":1}}", "{\"stream\":\"\xff\",\"seq\":1}", "{\"seq\":1}"};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct nats_answer answer = {.seq = 77};
         assert_int_equal(parse(cases[i], &answer), ERR_CORRUPT);

@@ -6,14 +6,18 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
+	"unicode"
 
 	"go.temporal.io/api/serviceerror"
+	"google.golang.org/grpc/codes"
 )
 
 // A journal holds one JSON line per call, written only once its outcome is known.
@@ -75,12 +79,20 @@ func readLines[T any](paths []string) ([]T, error) {
 	return all, nil
 }
 
-// errorClass is the gRPC status of an error, as in NotFound.
+// errorClass is the gRPC status of an error, as in NOT_FOUND.
 func errorClass(err error) string {
-	if err == context.DeadlineExceeded {
-		return "DeadlineExceeded"
+	code := serviceerror.ToStatus(err).Code()
+	if errors.Is(err, context.DeadlineExceeded) {
+		code = codes.DeadlineExceeded
 	}
-	return serviceerror.ToStatus(err).Code().String()
+	var name strings.Builder
+	for i, letter := range code.String() {
+		if i > 0 && unicode.IsUpper(letter) {
+			name.WriteByte('_')
+		}
+		name.WriteRune(unicode.ToUpper(letter))
+	}
+	return name.String()
 }
 
 // ticks calls fn with 0, 1, 2, ... at the rate until the time is over or SIGTERM comes.

@@ -70,7 +70,7 @@ func send(ctx context.Context, c client.Client, o *options, id, name, requestID 
 	}
 }
 
-var retryable = []string{"Unavailable", "ResourceExhausted", "Aborted", "Internal", "Unknown"}
+var retryable = []string{"UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED", "INTERNAL", "UNKNOWN"}
 
 // startOrders starts the orders; each start is repeated until it is acknowledged or time is up.
 func startOrders(o *options) int {
