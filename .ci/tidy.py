@@ -120,7 +120,7 @@ def layer_of(path):
     if path.startswith("conflict/"):
         return "conflict"
     if path.startswith("replicator/"):
-        return "bus" if re.match(r"replicator/(tests/\w*)?bus", path) else "replicator"
+        return "bus" if re.match(r"replicator/bus", path) else "replicator"
     match = re.match(r"cluster/(\w+)/", path)
     if match and match[1] != "tests":
         return match[1]

@@ -211,7 +211,7 @@ enum err local_open(
     return OK;
 }
 
-static void remove_folder(const char *path)
+void local_remove_folder(const char *path)
 {
     /* Only what we made ourselves, by a name from mkdtemp(). */
     char command[512];
@@ -228,7 +228,7 @@ void local_close(struct local *local)
         node_close(local->clusters[i].node, STOP_GRACE_NS);
     nats_process_stop(local->nats);
     if (local->temporary && local->data)
-        remove_folder(local->data);
+        local_remove_folder(local->data);
     arena_release(&local->arena);
     mem_free(local);
 }

@@ -37,5 +37,7 @@ const char *local_nats_url(const struct local *local);
 void local_stop(struct local *local, int index);
 /** Starts it again on the same data. */
 NODISCARD enum err local_restart(struct local *local, int index, char ret_reason[256]);
+/** Removes a temporary folder that the caller made. */
+void local_remove_folder(const char *path);
 
 #endif

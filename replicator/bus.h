@@ -73,8 +73,8 @@ struct bus_ops {
     void (*close)(struct bus *bus);
     bool (*connected)(struct bus *bus);
     int64_t (*payload_max)(struct bus *bus);
-    /* Creates or updates the stream; idempotent; completion by `op`. ERR_INVALID when it exists in a
-     * shape that cannot be changed into this one. */
+    /* Creates or updates the stream; idempotent; completion by `op`. ERR_INVALID when it exists in
+     * a shape that cannot be changed into this one. */
     void (*ensure_stream)(struct bus *bus, const struct bus_stream *stream, struct bus_op *op);
     /* JetStream publish, acknowledged by the server. `data` is retained until the completion. */
     void (*publish)(struct bus *bus, const char *subject, struct blob *data, struct bus_op *op);
@@ -86,8 +86,8 @@ struct bus_ops {
     void (*ack)(struct bus_msg *msg);                   /* consumes the message */
     void (*nak)(struct bus_msg *msg, int64_t delay_ns); /* consumes the message */
     void (*in_progress)(struct bus_msg *msg);           /* restarts ack_wait */
-    /* Fire and forget to everybody subscribed now. ERR_UNAVAILABLE when not connected; ERR_BUSY when
-     * too much is waiting to be sent; ERR_TOO_LARGE. */
+    /* Fire and forget to everybody subscribed now. ERR_UNAVAILABLE when not connected; ERR_BUSY
+     * when too much is waiting to be sent; ERR_TOO_LARGE. */
     enum err (*send)(struct bus *bus, const char *subject, struct bytes data);
     /* Receives broadcasts and requests on a subject pattern; `queue` (may be NULL) shares the
      * subject between subscribers of one group. A full mailbox loses them. */

@@ -3,8 +3,8 @@
  * The memory broker's server: streams with durable consumers, and subjects with their subscribers.
  *
  * S1  A stream refuses what would make it larger than bytes_max; it never drops by itself.
- * S2  Sequence numbers grow by one, but a truncated stream uses those of the lost messages again, as
- *     a server does that lost the end of its file.
+ * S2  Sequence numbers grow by one, but a truncated stream uses those of the lost messages again,
+ *     as a server does that lost the end of its file.
  * S3  A consumer has at most `window` pending messages; those due again go first.
  */
 #include <string.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A durable pull consumer: keeps pull requests at the server, so that a new message travels at once,
- * and never asks for more than the window has room for.
+ * A durable pull consumer: keeps pull requests at the server, so that a new message travels at
+ * once, and never asks for more than the window has room for.
  *
  *            nats_consumer_up()            bind_done(OK)
  *   offline ───────────────────► binding ───────────────► pulling
  *      ▲                          ▲   ▲ │ refused: backoff    │
- *      │                          │   └─┘                     │ consumer or stream gone, or silence:
+ *      │                          │   └─┘                     │ consumer or stream gone, silence:
  *      │ nats_consumer_down()     └───────────────────────────┘ rebind()
  *      └── from every state
  *

@@ -2,7 +2,7 @@
  *
  * Publish acknowledgements come by the ten thousand, so the shape that every server sends,
  *
- *   {"stream":"NAME","seq":42}   {"stream":"NAME", "seq":42}   {"stream":"NAME","domain":…,"seq":42}
+ *   {"stream":"NAME","seq":42}   or   {"stream":"NAME", "seq":42}
  *
  * is first tried by hand; whatever differs goes through the JSON parser.
  */

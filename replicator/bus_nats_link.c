@@ -7,16 +7,17 @@
  *       └───────── nats_link_dispatch() ◄──────── inbound mailbox ◄──────────────────────┘
  *
  * L1  The library runs with an external event loop, which is our poll(2): writes only append to a
- *     buffer and never block, and no flusher thread sits on them for a millisecond.
+ *     buffer and never block, and no flusher thread sits on them for a millisecond. Reads and
+ *     writes happen on one thread, as OpenSSL wants it and the library alone does not do it.
  * L2  The library never reconnects. It would give up for good after two refused logins or any error
  *     text it does not know, hold back publishes in a buffer of its own and report the break late,
  *     from another thread. A link that broke is destroyed, and the bus opens a new connection.
  *     So nothing but the I/O thread ever closes a connection.
  * L3  The library's timer sends pings but never judges them (its close would race with our reads):
  *     the bus looks at nats_link_heard_ns().
- * L4  Subscriptions are asynchronous although a synchronous one could be polled from the I/O thread:
- *     natsSubscription_NextMsg() swallows "no responders" together with the subject that says which
- *     request it answers. The callback only enqueues.
+ * L4  Subscriptions are asynchronous although a synchronous one could be polled from the I/O
+ *     thread: natsSubscription_NextMsg() swallows "no responders" together with the subject that
+ *     says which request it answers. The callback only enqueues.
  * L5  An inbox is referenced by its owner, by the library until its completion callback, and by
  *     every message under way; a link by its owner and by every inbox.
  */

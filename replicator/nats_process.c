@@ -149,8 +149,11 @@ static uint16_t read_port(const char *dir, pid_t pid)
         if (fd >= 0)
             close(fd);
         text[got > 0 ? got : 0] = '\0';
-        const char *at = strstr(text, "nats://127.0.0.1:");
-        if (at && sscanf(at, "nats://127.0.0.1:%5u\"", &port) != 1)
+        /* {"nats":["nats://127.0.0.1:4222"],…}; tls:// when the extra configuration says so. */
+        const char *at = strstr(text, "\"nats\":");
+        at = at ? strstr(at, "://127.0.0.1:") : NULL;
+        int end = 0; /* stays so when the quote is missing: not written to its end yet */
+        if (at && (sscanf(at, "://127.0.0.1:%5u\"%n", &port, &end) != 1 || end == 0))
             port = 0;
     }
     (void)closedir(folder);

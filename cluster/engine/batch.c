@@ -45,7 +45,7 @@ static uint64_t get_le(const uint8_t *at, size_t size)
     return value;
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 enum err batch_decode(struct bytes value, struct batch *ret_batch)
 {
@@ -120,7 +120,7 @@ int64_t batch_event_id(struct bytes event)
     return id > INT64_MAX ? 0 : (int64_t)id;
 }
 
-/* ---- building --------------------------------------------------------------------------------- */
+/* ---- building -------------------------------------------------------------------------------- */
 
 /* Where `extra` more bytes go, behind the events. */
 static uint8_t *reserve(struct batch_builder *builder, size_t extra)

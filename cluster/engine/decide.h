@@ -91,4 +91,13 @@ void terminate_run(struct decision *d, struct run *run, const char *reason, stru
 /** Everything that follows a close event: pending queries fail, waiters wake, visibility. */
 void run_closed(struct decision *d, struct run *run);
 
+/* Hooks of the executor. */
+
+/** First thing after an open run of an active namespace was loaded, or the namespace became active
+ *  here: marks are gone, so buffered events enter history; on a takeover (the run's last version is
+ *  not the namespace's) attempts begin anew and stickiness is forgotten. Idempotent. */
+void run_recover(struct decision *d, struct run *run);
+/** Matching dropped tasks: what was offered and has not started is due again. */
+void run_forget_offers(struct run *run);
+
 #endif

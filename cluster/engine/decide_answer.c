@@ -15,8 +15,8 @@ void answer(struct decision *d, const struct run *run, struct request *request,
         decision_reply(d, run, request->call, response);
 }
 
-void answer_invalid(struct decision *d, const struct run *run, struct request *request,
-    const char *fmt, ...)
+void answer_invalid(
+    struct decision *d, const struct run *run, struct request *request, const char *fmt, ...)
 {
     char text[ERROR_TEXT_BYTES_MAX];
     if (!request->call)
@@ -28,8 +28,8 @@ void answer_invalid(struct decision *d, const struct run *run, struct request *r
     decision_fail(d, run, request->call, GRPC_INVALID_ARGUMENT, NULL, NULL, "%s", text);
 }
 
-void answer_not_found(struct decision *d, const struct run *run, struct request *request,
-    const char *fmt, ...)
+void answer_not_found(
+    struct decision *d, const struct run *run, struct request *request, const char *fmt, ...)
 {
     char text[ERROR_TEXT_BYTES_MAX];
     if (!request->call)
@@ -46,10 +46,18 @@ void answer_not_found(struct decision *d, const struct run *run, struct request 
 
 struct run *asked_run(struct decision *d, struct request *request)
 {
-    if (!d->run)
-        answer_not_found(d, d->current, request, "workflow not found for ID: %s",
-            bytes_string(d->arena, request->workflow_id));
-    return d->run;
+    const char *id = bytes_string(d->arena, request->workflow_id);
+    if (d->run)
+        return d->run;
+    if (request->want == REQUEST_RUN) {
+        char run_id[UUID_TEXT_LEN + 1];
+        uuid_format(request->run_id, run_id);
+        answer_not_found(d, d->current, request,
+            "workflow execution not found for workflow ID \"%s\" and run ID \"%s\"", id, run_id);
+    } else {
+        answer_not_found(d, d->current, request, "workflow not found for ID: %s", id);
+    }
+    return NULL;
 }
 
 struct run *asked_open_run(struct decision *d, struct request *request)

@@ -9,12 +9,9 @@
 #include "cluster/engine/failure_build.h"
 #include "cluster/engine/retry_policy.h"
 
-#define BAD_COMPLETE \
-    API__WORKFLOW_TASK_FAILED_CAUSE__WORKFLOW_TASK_FAILED_CAUSE_BAD_COMPLETE_WORKFLOW_EXECUTION_ATTRIBUTES
-#define BAD_FAIL \
-    API__WORKFLOW_TASK_FAILED_CAUSE__WORKFLOW_TASK_FAILED_CAUSE_BAD_FAIL_WORKFLOW_EXECUTION_ATTRIBUTES
-#define BAD_CANCEL \
-    API__WORKFLOW_TASK_FAILED_CAUSE__WORKFLOW_TASK_FAILED_CAUSE_BAD_CANCEL_WORKFLOW_EXECUTION_ATTRIBUTES
+#define BAD_COMPLETE TASK_FAILED(BAD_COMPLETE_WORKFLOW_EXECUTION_ATTRIBUTES)
+#define BAD_FAIL     TASK_FAILED(BAD_FAIL_WORKFLOW_EXECUTION_ATTRIBUTES)
+#define BAD_CANCEL   TASK_FAILED(BAD_CANCEL_WORKFLOW_EXECUTION_ATTRIBUTES)
 
 void run_closed(struct decision *d, struct run *run)
 {
@@ -27,7 +24,7 @@ void run_closed(struct decision *d, struct run *run)
     queries_closed(d, run);
 }
 
-/* ---- complete, cancel ------------------------------------------------------------------------- */
+/* ---- complete, cancel ----------------------------------------------------------------------- */
 
 void check_complete_workflow(struct command_check *check, const Api__Command *command)
 {
@@ -75,11 +72,11 @@ void apply_cancel_workflow(struct command_apply *apply, const Api__Command *comm
     run_closed(apply->d, apply->run);
 }
 
-/* ---- fail, with the workflow's retry policy --------------------------------------------------- */
+/* ---- fail, with the workflow's retry policy ------------------------------------------------- */
 
 /* Decides whether the chain goes on after this failure; then the successor is prepared. */
-static Api__RetryState plan_retry(struct decision *d, const struct run *run,
-    struct bytes failure, struct run_successor *ret_successor)
+static Api__RetryState plan_retry(struct decision *d, const struct run *run, struct bytes failure,
+    struct run_successor *ret_successor)
 {
     const Api__WorkflowExecutionStartedEventAttributes *started =
         run_started_attributes(d->arena, run);
@@ -142,7 +139,7 @@ void apply_fail_workflow(struct command_apply *apply, const Api__Command *comman
         run_create_successor(d, apply->run, &successor);
 }
 
-/* ---- from outside ----------------------------------------------------------------------------- */
+/* ---- from outside --------------------------------------------------------------------------- */
 
 /* No worker holds the run any more, and nothing that was acknowledged stays behind its end. */
 static void end_task(struct decision *d, struct run *run)
@@ -153,8 +150,7 @@ static void end_task(struct decision *d, struct run *run)
     }
     workflow_task_fail_last(d, run,
         &(struct task_failure){
-            .cause = API__WORKFLOW_TASK_FAILED_CAUSE__WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND,
-            .identity = SERVER_IDENTITY});
+            .cause = TASK_FAILED(FORCE_CLOSE_COMMAND), .identity = SERVER_IDENTITY});
 }
 
 void terminate_run_linked(struct decision *d, struct run *run, const char *reason,

@@ -12,14 +12,14 @@ struct command_kind {
     command_apply_fn *apply;
     bool closes;
     const char *name; /* for texts */
+    /* check == NULL: not implemented; the workflow task fails and says so */
 };
 
-#define KIND(kind, check, apply, closes, name) \
-    {API__COMMAND_TYPE__COMMAND_TYPE_##kind,   \
-        API__COMMAND__ATTRIBUTES_##kind##_COMMAND_ATTRIBUTES, check, apply, closes, name}
-
-/* A later part of the project; until then the workflow task fails and says so. */
-static command_check_fn check_unimplemented;
+#define KIND(kind, check, apply, closes, name)                                               \
+    {                                                                                        \
+        API__COMMAND_TYPE__COMMAND_TYPE_##kind,                                              \
+            API__COMMAND__ATTRIBUTES_##kind##_COMMAND_ATTRIBUTES, check, apply, closes, name \
+    }
 
 static const struct command_kind KINDS[] = {
     KIND(SCHEDULE_ACTIVITY_TASK, check_schedule_activity, apply_schedule_activity, false,
@@ -41,16 +41,13 @@ static const struct command_kind KINDS[] = {
         "CancelWorkflowExecution"),
     KIND(CONTINUE_AS_NEW_WORKFLOW_EXECUTION, check_continue_as_new, apply_continue_as_new, true,
         "ContinueAsNewWorkflowExecution"),
-    KIND(START_CHILD_WORKFLOW_EXECUTION, check_unimplemented, NULL, false,
-        "StartChildWorkflowExecution"),
-    KIND(SIGNAL_EXTERNAL_WORKFLOW_EXECUTION, check_unimplemented, NULL, false,
-        "SignalExternalWorkflowExecution"),
-    KIND(REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION, check_unimplemented, NULL, false,
+    KIND(START_CHILD_WORKFLOW_EXECUTION, NULL, NULL, false, "StartChildWorkflowExecution"),
+    KIND(SIGNAL_EXTERNAL_WORKFLOW_EXECUTION, NULL, NULL, false, "SignalExternalWorkflowExecution"),
+    KIND(REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION, NULL, NULL, false,
         "RequestCancelExternalWorkflowExecution"),
-    KIND(PROTOCOL_MESSAGE, check_unimplemented, NULL, false, "ProtocolMessage"),
-    KIND(SCHEDULE_NEXUS_OPERATION, check_unimplemented, NULL, false, "ScheduleNexusOperation"),
-    KIND(REQUEST_CANCEL_NEXUS_OPERATION, check_unimplemented, NULL, false,
-        "RequestCancelNexusOperation"),
+    KIND(PROTOCOL_MESSAGE, NULL, NULL, false, "ProtocolMessage"),
+    KIND(SCHEDULE_NEXUS_OPERATION, NULL, NULL, false, "ScheduleNexusOperation"),
+    KIND(REQUEST_CANCEL_NEXUS_OPERATION, NULL, NULL, false, "RequestCancelNexusOperation"),
 };
 
 static const struct command_kind *kind_of(const Api__Command *command)
@@ -62,7 +59,7 @@ static const struct command_kind *kind_of(const Api__Command *command)
     return NULL;
 }
 
-/* ---- check ------------------------------------------------------------------------------------ */
+/* ---- check ---------------------------------------------------------------------------------- */
 
 void command_fault(
     struct command_check *check, Api__WorkflowTaskFailedCause cause, const char *fmt, ...)
@@ -78,8 +75,8 @@ void command_fault(
     check->text = arena_strdup(check->d->arena, text);
 }
 
-bool command_too_large(struct command_check *check, Api__WorkflowTaskFailedCause cause,
-    const char *what, size_t bytes)
+bool command_too_large(
+    struct command_check *check, Api__WorkflowTaskFailedCause cause, const char *what, size_t bytes)
 {
     if (bytes <= BLOB_BYTES_MAX || check->cause)
         return false;
@@ -88,32 +85,28 @@ bool command_too_large(struct command_check *check, Api__WorkflowTaskFailedCause
     return true;
 }
 
-static void check_unimplemented(struct command_check *check, const Api__Command *command)
-{
-    /* The cause that comes nearest: the server does not offer what the worker wants. */
-    command_fault(check, API__WORKFLOW_TASK_FAILED_CAUSE__WORKFLOW_TASK_FAILED_CAUSE_FEATURE_DISABLED,
-        "command %s is not implemented by this server yet", kind_of(command)->name);
-}
-
 static void check_one(struct command_check *check, const Api__Command *command)
 {
     const struct command_kind *kind = kind_of(command);
     if (!kind) {
-        command_fault(check,
-            API__WORKFLOW_TASK_FAILED_CAUSE__WORKFLOW_TASK_FAILED_CAUSE_FEATURE_DISABLED,
+        command_fault(check, TASK_FAILED(FEATURE_DISABLED),
             "command type %d is not known to this server", (int)command->command_type);
         return;
     }
+    if (!kind->check) {
+        /* The cause that comes nearest: the server does not offer what the worker wants. */
+        command_fault(check, TASK_FAILED(FEATURE_DISABLED),
+            "command %s is not implemented by this server yet", kind->name);
+        return;
+    }
     if (command->attributes_case != kind->attributes) {
-        command_fault(check,
-            API__WORKFLOW_TASK_FAILED_CAUSE__WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND,
+        command_fault(check, TASK_FAILED(UNHANDLED_COMMAND),
             "%sCommandAttributes is not set on command.", kind->name);
         return;
     }
     if (kind->closes && check->run->buffered_count) {
         /* The workflow decided without having seen these events. */
-        check->cause =
-            API__WORKFLOW_TASK_FAILED_CAUSE__WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND;
+        check->cause = TASK_FAILED(UNHANDLED_COMMAND);
         return;
     }
     kind->check(check, command);
@@ -147,7 +140,7 @@ void commands_check_release(struct command_check *check)
     map_release(&check->activities_cancelled);
 }
 
-/* ---- apply ------------------------------------------------------------------------------------ */
+/* ---- apply ---------------------------------------------------------------------------------- */
 
 Api__HistoryEvent *command_event(
     struct command_apply *apply, const Api__Command *command, Api__EventType type)

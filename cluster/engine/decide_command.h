@@ -22,19 +22,19 @@ struct planned_activity {
 struct command_check {
     struct decision *d;
     struct run *run;
-    int64_t next_event_id;          /* of the next command's first event */
-    size_t activity_count;          /* pending after the commands so far */
-    struct map taken_ids;           /* activity id -> planned_activity */
+    int64_t next_event_id; /* of the next command's first event */
+    size_t activity_count; /* pending after the commands so far */
+    struct map taken_ids;  /* activity id -> planned_activity */
     struct planned_activity *planned;
-    struct map timers_added;        /* timer id -> itself, this task's and still pending */
-    struct map timers_removed;      /* pending before the task, cancelled by it */
+    struct map timers_added;         /* timer id -> itself, this task's and still pending */
+    struct map timers_removed;       /* pending before the task, cancelled by it */
     struct map activities_cancelled; /* event_key -> activity, by this task */
-    bool closed;                    /* a closing command was seen */
-    size_t used;                    /* commands to apply: what follows a close is ignored */
+    bool closed;                     /* a closing command was seen */
+    size_t used;                     /* commands to apply: what follows a close is ignored */
     /* verdict */
     Api__WorkflowTaskFailedCause cause; /* UNSPECIFIED = all commands are fine */
-    const char *text;               /* NULL = the cause says it all */
-    bool terminate;                 /* too large: retrying cannot help */
+    const char *text;                   /* NULL = the cause says it all */
+    bool terminate;                     /* too large: retrying cannot help */
 };
 
 /** The apply pass. */
@@ -43,7 +43,7 @@ struct command_apply {
     struct run *run;
     const char *identity;
     int64_t completed_event_id;
-    int64_t *unstarted;             /* activities that a command cancels before they started */
+    int64_t *unstarted; /* activities that a command cancels before they started */
     size_t unstarted_count;
 };
 
@@ -57,14 +57,14 @@ void commands_apply(struct command_apply *apply,
  *  were cancelled before they started. Returns whether the workflow has to see something. */
 bool commands_apply_late(struct command_apply *apply);
 
-/* ---- for the command files -------------------------------------------------------------------- */
+/* ---- for the command files ------------------------------------------------------------------ */
 
 typedef void command_check_fn(struct command_check *check, const Api__Command *command);
 typedef void command_apply_fn(struct command_apply *apply, const Api__Command *command);
 
 /** Records the first fault. */
-void command_fault(struct command_check *check, Api__WorkflowTaskFailedCause cause,
-    const char *fmt, ...) PRINTF_LIKE(3, 4);
+void command_fault(struct command_check *check, Api__WorkflowTaskFailedCause cause, const char *fmt,
+    ...) PRINTF_LIKE(3, 4);
 /** A fault that also terminates the run when `bytes` exceed what a blob may have; returns whether
  *  it is one. */
 bool command_too_large(struct command_check *check, Api__WorkflowTaskFailedCause cause,

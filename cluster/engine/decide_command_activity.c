@@ -4,23 +4,18 @@
  */
 #include <string.h>
 
-#include "cluster/base/proto_arena.h"
 #include "cluster/engine/decide_command.h"
 #include "cluster/engine/retry_policy.h"
 
-#define BAD_SCHEDULE \
-    API__WORKFLOW_TASK_FAILED_CAUSE__WORKFLOW_TASK_FAILED_CAUSE_BAD_SCHEDULE_ACTIVITY_ATTRIBUTES
-#define BAD_CANCEL \
-    API__WORKFLOW_TASK_FAILED_CAUSE__WORKFLOW_TASK_FAILED_CAUSE_BAD_REQUEST_CANCEL_ACTIVITY_ATTRIBUTES
-#define DUPLICATE_ID \
-    API__WORKFLOW_TASK_FAILED_CAUSE__WORKFLOW_TASK_FAILED_CAUSE_SCHEDULE_ACTIVITY_DUPLICATE_ID
-#define TOO_MANY \
-    API__WORKFLOW_TASK_FAILED_CAUSE__WORKFLOW_TASK_FAILED_CAUSE_PENDING_ACTIVITIES_LIMIT_EXCEEDED
+#define BAD_SCHEDULE TASK_FAILED(BAD_SCHEDULE_ACTIVITY_ATTRIBUTES)
+#define BAD_CANCEL   TASK_FAILED(BAD_REQUEST_CANCEL_ACTIVITY_ATTRIBUTES)
+#define DUPLICATE_ID TASK_FAILED(SCHEDULE_ACTIVITY_DUPLICATE_ID)
+#define TOO_MANY     TASK_FAILED(PENDING_ACTIVITIES_LIMIT_EXCEEDED)
 
 /* What workers get as details of an activity that never ran. */
-#define NOT_STARTED_JSON "\"ACTIVITY_ID_NOT_STARTED\""
+#define NOT_STARTED_TEXT "ACTIVITY_ID_NOT_STARTED"
 
-/* ---- schedule --------------------------------------------------------------------------------- */
+/* ---- schedule ------------------------------------------------------------------------------- */
 
 static const char *check_names(const Api__ScheduleActivityTaskCommandAttributes *schedule)
 {
@@ -71,8 +66,8 @@ void check_schedule_activity(struct command_check *check, const Api__Command *co
     }
     struct bytes id = bytes_of(schedule->activity_id);
     if (run_activity_by_id(check->run, id) || map_get(&check->taken_ids, id)) {
-        command_fault(check, DUPLICATE_ID, "activity id %s is in use already",
-            schedule->activity_id);
+        command_fault(
+            check, DUPLICATE_ID, "activity id %s is in use already", schedule->activity_id);
         return;
     }
     if (check->activity_count >= PENDING_PER_KIND_MAX) {
@@ -164,7 +159,7 @@ void apply_schedule_activity(struct command_apply *apply, const Api__Command *co
     dispatch_activity(apply->d, apply->run, run_activity(apply->run, id));
 }
 
-/* ---- cancel ----------------------------------------------------------------------------------- */
+/* ---- cancel --------------------------------------------------------------------------------- */
 
 void check_cancel_activity(struct command_check *check, const Api__Command *command)
 {
@@ -183,10 +178,10 @@ void check_cancel_activity(struct command_check *check, const Api__Command *comm
         if (!map_put(&check->activities_cancelled, key, activity))
             return;
     }
-    command_fault(check, BAD_CANCEL,
-        "%s of scheduled event %lld.", activity || planned
-            ? "Cancellation was requested already of the activity"
-            : "There is no pending activity", (long long)id);
+    command_fault(check, BAD_CANCEL, "%s of scheduled event %lld.",
+        activity || planned ? "Cancellation was requested already of the activity"
+                            : "There is no pending activity",
+        (long long)id);
 }
 
 void apply_cancel_activity(struct command_apply *apply, const Api__Command *command)
@@ -203,27 +198,6 @@ void apply_cancel_activity(struct command_apply *apply, const Api__Command *comm
         apply->unstarted[apply->unstarted_count++] = id;
 }
 
-static struct bytes not_started_details(struct arena *arena)
-{
-    Api__Payload__MetadataEntry encoding;
-    api__payload__metadata_entry__init(&encoding);
-    encoding.key = event_text("encoding");
-    struct bytes json = bytes_of("json/plain");
-    encoding.value = (ProtobufCBinaryData){json.len, (uint8_t *)(uintptr_t)json.data};
-    Api__Payload payload;
-    api__payload__init(&payload);
-    Api__Payload__MetadataEntry *entries[] = {&encoding};
-    payload.n_metadata = 1;
-    payload.metadata = entries;
-    struct bytes data = bytes_of(NOT_STARTED_JSON);
-    payload.data = (ProtobufCBinaryData){data.len, (uint8_t *)(uintptr_t)data.data};
-    struct bytes packed = proto_pack(arena, &payload.base);
-    Api__Payloads payloads;
-    api__payloads__init(&payloads);
-    opaque_set(arena, &payloads.n_payloads, &payloads.payloads, packed);
-    return proto_pack(arena, &payloads.base);
-}
-
 bool commands_apply_late(struct command_apply *apply)
 {
     struct decision *d = apply->d;
@@ -231,16 +205,15 @@ bool commands_apply_late(struct command_apply *apply)
         struct activity *activity = run_activity(apply->run, apply->unstarted[i]);
         if (!activity)
             continue;
-        Api__HistoryEvent *event =
-            event_now(d, API__EVENT_TYPE__EVENT_TYPE_ACTIVITY_TASK_CANCELED);
+        Api__HistoryEvent *event = event_now(d, API__EVENT_TYPE__EVENT_TYPE_ACTIVITY_TASK_CANCELED);
         Api__ActivityTaskCanceledEventAttributes *canceled =
             event->activity_task_canceled_event_attributes;
         opaque_set(d->arena, &canceled->n_details, &canceled->details,
-            not_started_details(d->arena));
+            payloads_text(d->arena, NOT_STARTED_TEXT));
         canceled->latest_cancel_requested_event_id = activity->cancel_requested_event_id;
         canceled->scheduled_event_id = activity->scheduled_event_id;
         canceled->identity = event_text(apply->identity);
-        activity_close(d, apply->run, activity, event);
+        activity_close(d, apply->run, activity, event, &canceled->started_event_id);
     }
     return apply->unstarted_count > 0;
 }

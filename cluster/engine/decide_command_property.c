@@ -6,15 +6,12 @@
 
 #include "cluster/engine/decide_command.h"
 
-#define BAD_MARKER \
-    API__WORKFLOW_TASK_FAILED_CAUSE__WORKFLOW_TASK_FAILED_CAUSE_BAD_RECORD_MARKER_ATTRIBUTES
-#define BAD_ATTRIBUTES \
-    API__WORKFLOW_TASK_FAILED_CAUSE__WORKFLOW_TASK_FAILED_CAUSE_BAD_SEARCH_ATTRIBUTES
-#define BAD_PROPERTIES \
-    API__WORKFLOW_TASK_FAILED_CAUSE__WORKFLOW_TASK_FAILED_CAUSE_BAD_MODIFY_WORKFLOW_PROPERTIES_ATTRIBUTES
+#define BAD_MARKER     TASK_FAILED(BAD_RECORD_MARKER_ATTRIBUTES)
+#define BAD_ATTRIBUTES TASK_FAILED(BAD_SEARCH_ATTRIBUTES)
+#define BAD_PROPERTIES TASK_FAILED(BAD_MODIFY_WORKFLOW_PROPERTIES_ATTRIBUTES)
 
-#define SEARCH_ATTRIBUTES_MAX            100
-#define SEARCH_ATTRIBUTE_BYTES_MAX       (2u * KIB)
+#define SEARCH_ATTRIBUTES_MAX             100
+#define SEARCH_ATTRIBUTE_BYTES_MAX        (2u * KIB)
 #define SEARCH_ATTRIBUTES_TOTAL_BYTES_MAX (40u * KIB)
 
 void check_record_marker(struct command_check *check, const Api__Command *command)
@@ -26,8 +23,7 @@ void check_record_marker(struct command_check *check, const Api__Command *comman
         return;
     }
     if (strlen(record->marker_name) > ID_BYTES_MAX) {
-        command_fault(
-            check, BAD_MARKER, "MarkerName on RecordMarkerCommand exceeds length limit.");
+        command_fault(check, BAD_MARKER, "MarkerName on RecordMarkerCommand exceeds length limit.");
         return;
     }
     command_too_large(check, BAD_MARKER, "RecordMarkerCommandAttributes.Details",
@@ -99,12 +95,11 @@ void apply_upsert_search_attributes(struct command_apply *apply, const Api__Comm
 
 void check_modify_properties(struct command_check *check, const Api__Command *command)
 {
-    const Api__Memo *memo =
-        command->modify_workflow_properties_command_attributes->upserted_memo;
+    const Api__Memo *memo = command->modify_workflow_properties_command_attributes->upserted_memo;
     check->next_event_id++;
     if (!memo || !memo->n_fields) {
-        command_fault(check, BAD_PROPERTIES,
-            "UpsertedMemo is not set on ModifyWorkflowPropertiesCommand.");
+        command_fault(
+            check, BAD_PROPERTIES, "UpsertedMemo is not set on ModifyWorkflowPropertiesCommand.");
         return;
     }
     size_t total = 0;
@@ -123,8 +118,7 @@ void apply_modify_properties(struct command_apply *apply, const Api__Command *co
         command_event(apply, command, API__EVENT_TYPE__EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED);
     Api__WorkflowPropertiesModifiedEventAttributes *modified =
         event->workflow_properties_modified_event_attributes;
-    modified->upserted_memo =
-        command->modify_workflow_properties_command_attributes->upserted_memo;
+    modified->upserted_memo = command->modify_workflow_properties_command_attributes->upserted_memo;
     modified->workflow_task_completed_event_id = apply->completed_event_id;
     decision_append(apply->d, apply->run, event);
     apply->run->visibility_changed = true;

@@ -12,23 +12,22 @@ Api__HistoryEvent *event_now(struct decision *d, Api__EventType type)
 }
 
 /* The worker does not finish while events pile up behind it: it starts over and sees them. */
-static void make_room(struct decision *d, struct run *run, size_t bytes)
+void event_room(struct decision *d, struct run *run, size_t count, size_t bytes)
 {
     if (!run->task.mark.set)
         return;
-    if (run->buffered_count < BUFFERED_EVENTS_MAX &&
+    if (run->buffered_count + count <= BUFFERED_EVENTS_MAX &&
         run->buffered_bytes + bytes <= BUFFERED_BYTES_MAX)
         return;
     workflow_task_fail_with(d, run,
         &(struct task_failure){
-            .cause = API__WORKFLOW_TASK_FAILED_CAUSE__WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND,
-            .identity = SERVER_IDENTITY});
+            .cause = TASK_FAILED(FORCE_CLOSE_COMMAND), .identity = SERVER_IDENTITY});
 }
 
 int64_t event_add(
     struct decision *d, struct run *run, Api__HistoryEvent *event, const char *request_id)
 {
-    make_room(d, run, protobuf_c_message_get_packed_size(&event->base));
+    event_room(d, run, 1, protobuf_c_message_get_packed_size(&event->base));
     return decision_append_or_buffer(d, run, event, request_id);
 }
 
@@ -58,14 +57,14 @@ void history_limits_enforce(struct decision *d, struct run *run)
     if (!run_is_open(run))
         return;
     if (run_branch(run)->history_bytes > (int64_t)HISTORY_BYTES_MAX)
-        terminate_run(d, run, "Workflow history size exceeds limit.", bytes_make(NULL, 0),
-            SERVER_IDENTITY);
+        terminate_run(
+            d, run, "Workflow history size exceeds limit.", bytes_make(NULL, 0), SERVER_IDENTITY);
     else if (run_next_event_id(run) - 1 > HISTORY_EVENTS_MAX)
-        terminate_run(d, run, "Workflow history count exceeds limit.", bytes_make(NULL, 0),
-            SERVER_IDENTITY);
+        terminate_run(
+            d, run, "Workflow history count exceeds limit.", bytes_make(NULL, 0), SERVER_IDENTITY);
 }
 
-/* ---- timers ----------------------------------------------------------------------------------- */
+/* ---- timers --------------------------------------------------------------------------------- */
 
 static int by_fire_time(const void *a, const void *b)
 {

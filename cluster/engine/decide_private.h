@@ -18,10 +18,13 @@
 #include "proto/api_service_task.pb-c.h"
 #include "proto/api_service_workflow.pb-c.h"
 
+/* The cause of a workflow task's failure. */
+#define TASK_FAILED(name) API__WORKFLOW_TASK_FAILED_CAUSE__WORKFLOW_TASK_FAILED_CAUSE_##name
+
 /* Identity on events that no client asked for. */
 #define SERVER_IDENTITY "history-service"
 
-/* ---- answers: decide_answer.c ----------------------------------------------------------------- */
+/* ---- answers: decide_answer.c --------------------------------------------------------------- */
 
 /** Does nothing for internal work (no call). */
 void answer(struct decision *d, const struct run *run, struct request *request,
@@ -35,22 +38,26 @@ struct run *asked_run(struct decision *d, struct request *request);
 /** The same, and it must be open. */
 struct run *asked_open_run(struct decision *d, struct request *request);
 
-/* ---- events: decide_event.c ------------------------------------------------------------------- */
+/* ---- events: decide_event.c ----------------------------------------------------------------- */
 
 /** An event of now. */
 Api__HistoryEvent *event_now(struct decision *d, Api__EventType type);
-/** Appends, or buffers while a workflow task is in flight; a task in flight is failed first when the
- *  buffer would become too large. 0 = buffered. */
+/** Appends, or buffers while a workflow task is in flight; a task in flight is failed first when
+ *  the buffer would become too large. 0 = buffered. */
 int64_t event_add(
     struct decision *d, struct run *run, Api__HistoryEvent *event, const char *request_id);
-/** Writes buffered events to history (no task in flight any more); returns whether there were any. */
+/** Makes sure that `count` more events of together `bytes` fit into the buffer, if events are being
+ *  buffered: else the task in flight fails. */
+void event_room(struct decision *d, struct run *run, size_t count, size_t bytes);
+/** Writes buffered events to history (no task in flight any more); returns whether there were
+ *  any. */
 bool buffered_flush(struct decision *d, struct run *run);
 /** Terminates an open run whose history is longer or larger than allowed. */
 void history_limits_enforce(struct decision *d, struct run *run);
 /** Fires all timers that are due, in order; returns whether there were any. */
 bool timers_fire_due(struct decision *d, struct run *run);
 
-/* ---- workflow task: decide_task.c, workflow_task.c -------------------------------------------- */
+/* ---- workflow task: decide_task.c, workflow_task.c ------------------------------------------ */
 
 /** As workflow_task_schedule, even during the first backoff. */
 void workflow_task_schedule_now(struct decision *d, struct run *run);
@@ -78,7 +85,7 @@ void sticky_clear(struct decision *d, struct run *run);
 /** "BadStartTimerAttributes" and the like. */
 const char *task_failed_cause_name(struct arena *arena, Api__WorkflowTaskFailedCause cause);
 
-/* ---- starting and closing: decide_start.c, decide_close.c, run_chain.c ------------------------ */
+/* ---- starting and closing: decide_start.c, decide_close.c, run_chain.c ---------------------- */
 
 /** When no attempt of the execution may go on; 0 = never. */
 int64_t run_expires_ns(const struct run *run);
@@ -119,7 +126,7 @@ struct run_successor {
 void run_create_successor(
     struct decision *d, struct run *run, const struct run_successor *successor);
 
-/* ---- activities: decide_activity.c, activity_step.c ------------------------------------------- */
+/* ---- activities: decide_activity.c, activity_step.c ----------------------------------------- */
 
 /** Its outcome is decided and waits for the workflow task to end (D2). */
 bool activity_is_settled(const struct activity *activity);
@@ -129,15 +136,18 @@ int64_t activity_timeout_ns(const struct activity *activity, Api__TimeoutType *r
 int64_t activity_offer_ns(const struct activity *activity);
 void activity_time_out(
     struct decision *d, struct run *run, struct activity *activity, Api__TimeoutType type);
-/** Writes ActivityTaskStarted as it happened; 0 = buffered. */
-int64_t activity_write_started(struct decision *d, struct run *run, struct activity *activity);
-/** Writes the closing event; `activity` is gone afterwards (or settled). Does not schedule a
- *  workflow task. */
-void activity_close(
-    struct decision *d, struct run *run, struct activity *activity, Api__HistoryEvent *event);
+/** Writes the closing event, before it the Started event if the activity started. The event's
+ *  started_event_id is at `started_field`. Afterwards `activity` is gone (or settled). Does not
+ *  schedule a workflow task. */
+void activity_close(struct decision *d, struct run *run, struct activity *activity,
+    Api__HistoryEvent *event, int64_t *started_field);
 /** Retries the attempt that ended with this failure, or says why not. */
-Api__RetryState activity_retry(struct decision *d, struct run *run, struct activity *activity,
-    struct bytes failure, const char *identity);
+Api__RetryState activity_retry(
+    struct decision *d, struct run *run, struct activity *activity, struct bytes failure);
+/** Fails the activity for good. */
+void activity_fail(struct decision *d, struct run *run, struct activity *activity,
+    struct bytes failure, Api__RetryState state, const char *identity,
+    Api__WorkerVersionStamp *worker_version);
 /** A copy in the fact; data == NULL leaves what was there. */
 void activity_set_heartbeat_details(struct activity *activity, struct bytes details);
 

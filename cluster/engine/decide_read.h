@@ -62,7 +62,7 @@ struct history_segment {
 struct history_page {
     struct uuid run_id;
     int32_t shard;
-    struct history_segment segments[HISTORY_SEGMENTS_MAX]; /* ascending */
+    struct history_segment segments[HISTORY_SEGMENTS_MAX]; /* ascending, cover [from, to) */
     size_t segment_count;
     int64_t from;
     int64_t to;
@@ -103,7 +103,6 @@ struct history_token {
     int64_t next;    /* reverse: exclusive upper end */
     int64_t end;     /* pinned end (exclusive); 0 = whatever is there */
     bool reverse;
-    bool close_only;
     struct bytes unwritten; /* synthetic events behind `end`, as History bytes */
 };
 struct bytes history_token_write(struct arena *arena, const struct history_token *token);

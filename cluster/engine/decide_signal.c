@@ -6,7 +6,7 @@
 
 #include "cluster/engine/decide_private.h"
 
-/* ---- signal ----------------------------------------------------------------------------------- */
+/* ---- signal --------------------------------------------------------------------------------- */
 
 void run_signal(struct decision *d, struct run *run, const struct signal *signal)
 {
@@ -69,7 +69,7 @@ void decide_signal(struct decision *d, struct request *request)
     answer(d, run, request, &response.base);
 }
 
-/* ---- cancel ----------------------------------------------------------------------------------- */
+/* ---- cancel --------------------------------------------------------------------------------- */
 
 /* Whether the caller's chain of runs is not this one. */
 static bool is_other_chain(const struct run *run, const char *first_execution_run_id)
@@ -119,7 +119,7 @@ void decide_request_cancel(struct decision *d, struct request *request)
     answer(d, run, request, &response.base);
 }
 
-/* ---- terminate, delete ------------------------------------------------------------------------ */
+/* ---- terminate, delete ---------------------------------------------------------------------- */
 
 void decide_terminate(struct decision *d, struct request *request)
 {
@@ -136,8 +136,8 @@ void decide_terminate(struct decision *d, struct request *request)
         answer_invalid(d, run, request, "Blob data size exceeds limit.");
         return;
     }
-    terminate_run_linked(d, run, message->reason, details, message->identity, message->n_links,
-        message->links);
+    terminate_run_linked(
+        d, run, message->reason, details, message->identity, message->n_links, message->links);
     Api__TerminateWorkflowExecutionResponse response;
     api__terminate_workflow_execution_response__init(&response);
     answer(d, run, request, &response.base);
@@ -149,15 +149,14 @@ void decide_delete(struct decision *d, struct request *request)
     if (!run)
         return;
     if (run_is_open(run))
-        terminate_run(
-            d, run, "Delete workflow execution", bytes_make(NULL, 0), SERVER_IDENTITY);
+        terminate_run(d, run, "Delete workflow execution", bytes_make(NULL, 0), SERVER_IDENTITY);
     decision_delete_run(d, run);
     Api__DeleteWorkflowExecutionResponse response;
     api__delete_workflow_execution_response__init(&response);
     answer(d, run, request, &response.base);
 }
 
-/* ---- reset sticky ----------------------------------------------------------------------------- */
+/* ---- reset sticky --------------------------------------------------------------------------- */
 
 void decide_reset_sticky(struct decision *d, struct request *request)
 {

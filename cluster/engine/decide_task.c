@@ -30,14 +30,14 @@ static struct run *run_of_token(
         task->mark.started_event_id == token.started_event_id && task->attempt == token.attempt)
         return run;
     /* A pending task that nobody holds must not wait for a scan. */
-    if (run && run_is_open(run) && task->scheduled_event_id && !task->mark.set &&
-        !task->offered && task->not_before_ns <= d->now_ns)
+    if (run && run_is_open(run) && task->scheduled_event_id && !task->mark.set && !task->offered &&
+        task->not_before_ns <= d->now_ns)
         dispatch_workflow_task(d, run);
     answer_not_found(d, run, request, "Workflow task not found.");
     return NULL;
 }
 
-/* ---- completed -------------------------------------------------------------------------------- */
+/* ---- completed ------------------------------------------------------------------------------ */
 
 static bool is_heartbeat(const Api__RespondWorkflowTaskCompletedRequest *completed)
 {
@@ -53,8 +53,8 @@ static int64_t heartbeat_since_ns(const struct run *run)
     return run->task.original_scheduled_ns;
 }
 
-static int64_t write_completed(struct decision *d, struct run *run,
-    const Api__RespondWorkflowTaskCompletedRequest *completed)
+static int64_t write_completed(
+    struct decision *d, struct run *run, const Api__RespondWorkflowTaskCompletedRequest *completed)
 {
     int64_t scheduled_id = run->task.scheduled_event_id;
     int64_t started_id = workflow_task_write_started(d, run);
@@ -112,8 +112,8 @@ static void next_task(struct decision *d, struct run *run, struct request *reque
         uuid_format(poll, poll_id);
         Api__PollWorkflowTaskQueueResponse *task =
             arena_new(arena, Api__PollWorkflowTaskQueueResponse);
-        if (dispatch_start_task_now(d, run, completed->identity, poll_id,
-                run->sticky_queue != NULL, arena, task)) {
+        if (dispatch_start_task_now(
+                d, run, completed->identity, poll_id, run->sticky_queue != NULL, arena, task)) {
             response->workflow_task = task;
             return;
         }
@@ -153,8 +153,8 @@ static void complete(struct decision *d, struct run *run, struct request *reques
 
 /* A fault at a later attempt leaves no event: the worker is told, and the attempt runs into its
  * timeout, which paces the retries. Only a close that overlooked events is tried again at once. */
-static void refuse(struct decision *d, struct run *run, struct request *request,
-    const struct command_check *check)
+static void refuse(
+    struct decision *d, struct run *run, struct request *request, const struct command_check *check)
 {
     const Api__RespondWorkflowTaskCompletedRequest *completed = request->message;
     const char *name = task_failed_cause_name(d->arena, check->cause);
@@ -164,9 +164,7 @@ static void refuse(struct decision *d, struct run *run, struct request *request,
         .identity = completed->identity,
         .binary_checksum = completed->binary_checksum,
         .worker_version = completed->worker_version_stamp};
-    bool unhandled =
-        check->cause ==
-        API__WORKFLOW_TASK_FAILED_CAUSE__WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND;
+    bool unhandled = check->cause == TASK_FAILED(UNHANDLED_COMMAND);
     if (check->terminate) {
         workflow_task_fail_last(d, run, &failure);
         terminate_run(d, run, text, bytes_make(NULL, 0), SERVER_IDENTITY);
@@ -198,7 +196,7 @@ void decide_task_completed(struct decision *d, struct request *request)
     commands_check_release(&check);
 }
 
-/* ---- failed ----------------------------------------------------------------------------------- */
+/* ---- failed --------------------------------------------------------------------------------- */
 
 void decide_task_failed(struct decision *d, struct request *request)
 {
@@ -207,18 +205,17 @@ void decide_task_failed(struct decision *d, struct request *request)
     if (!run)
         return;
     struct task_failure failure = {.cause = failed->cause,
-        .failure = failure_truncate(d->arena,
-            opaque_get(d->arena, failed->n_failure, failed->failure), BLOB_BYTES_MAX),
+        .failure = failure_truncate(
+            d->arena, opaque_get(d->arena, failed->n_failure, failed->failure), BLOB_BYTES_MAX),
         .identity = failed->identity,
         .binary_checksum = failed->binary_checksum,
         .worker_version = failed->worker_version};
     run->task_heartbeat_since_ns = 0;
-    if (failed->cause ==
-        API__WORKFLOW_TASK_FAILED_CAUSE__WORKFLOW_TASK_FAILED_CAUSE_GRPC_MESSAGE_TOO_LARGE) {
+    if (failed->cause == TASK_FAILED(GRPC_MESSAGE_TOO_LARGE)) {
         /* The same history would give the same message again. */
         workflow_task_fail_last(d, run, &failure);
-        terminate_run(d, run, task_failed_cause_name(d->arena, failed->cause),
-            bytes_make(NULL, 0), SERVER_IDENTITY);
+        terminate_run(d, run, task_failed_cause_name(d->arena, failed->cause), bytes_make(NULL, 0),
+            SERVER_IDENTITY);
     } else {
         workflow_task_fail_with(d, run, &failure);
     }

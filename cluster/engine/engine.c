@@ -294,9 +294,9 @@ bool engine_is_idle(const struct engine *engine)
             executor->resolving || executor->retention_scans || executor->parked_count ||
             !list_empty(&executor->effects) || !mailbox_empty(executor->mailbox))
             return false;
-        for (const struct list *node = executor->cursors.next; node != &executor->cursors;
+        for (struct list *node = executor->cursors.next; node != &executor->cursors;
              node = node->next) {
-            if (CONTAINER_OF(node, const struct due_cursor, link)->scanning)
+            if (CONTAINER_OF(node, struct due_cursor, link)->scanning)
                 return false;
         }
     }

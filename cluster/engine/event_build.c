@@ -9,8 +9,13 @@
 #include "cluster/base/limits.h"
 #include "cluster/base/proto_arena.h"
 
-#define KIND(name) \
-    {API__EVENT_TYPE__EVENT_TYPE_##name, API__HISTORY_EVENT__ATTRIBUTES_##name##_EVENT_ATTRIBUTES}
+#define SUGGEST_REASON(name) \
+    API__SUGGEST_CONTINUE_AS_NEW_REASON__SUGGEST_CONTINUE_AS_NEW_REASON_##name
+#define KIND(name)                                                   \
+    {                                                                \
+        API__EVENT_TYPE__EVENT_TYPE_##name,                          \
+            API__HISTORY_EVENT__ATTRIBUTES_##name##_EVENT_ATTRIBUTES \
+    }
 
 /* The types that this server writes itself. */
 static const struct {
@@ -95,11 +100,9 @@ static void suggest_reasons(
     Api__SuggestContinueAsNewReason *reasons = arena_zalloc(arena, 2, sizeof(*reasons));
     size_t count = 0;
     if (run->task.mark.history_bytes >= (int64_t)HISTORY_BYTES_SUGGEST_CAN)
-        reasons[count++] =
-            API__SUGGEST_CONTINUE_AS_NEW_REASON__SUGGEST_CONTINUE_AS_NEW_REASON_HISTORY_SIZE_TOO_LARGE;
+        reasons[count++] = SUGGEST_REASON(HISTORY_SIZE_TOO_LARGE);
     if (run->task.mark.started_event_id > HISTORY_EVENTS_SUGGEST_CAN)
-        reasons[count++] =
-            API__SUGGEST_CONTINUE_AS_NEW_REASON__SUGGEST_CONTINUE_AS_NEW_REASON_TOO_MANY_HISTORY_EVENTS;
+        reasons[count++] = SUGGEST_REASON(TOO_MANY_HISTORY_EVENTS);
     started->suggest_continue_as_new_reasons = reasons;
     started->n_suggest_continue_as_new_reasons = count;
 }
@@ -120,7 +123,7 @@ Api__HistoryEvent *event_task_started(struct arena *arena, const struct run *run
     return event;
 }
 
-/* ---- small messages --------------------------------------------------------------------------- */
+/* ---- small messages ------------------------------------------------------------------------- */
 
 Api__Timestamp *timestamp_new(struct arena *arena, int64_t ns)
 {
@@ -201,10 +204,10 @@ char *event_text(const char *text)
     return (char *)(uintptr_t)(text ? text : "");
 }
 
-/* ---- opaque fields ---------------------------------------------------------------------------- */
+/* ---- opaque fields -------------------------------------------------------------------------- */
 
-void opaque_set(struct arena *arena, size_t *ret_count, ProtobufCBinaryData **ret_field,
-    struct bytes value)
+void opaque_set(
+    struct arena *arena, size_t *ret_count, ProtobufCBinaryData **ret_field, struct bytes value)
 {
     if (!value.data) {
         *ret_count = 0;
@@ -232,6 +235,27 @@ struct bytes opaque_get(struct arena *arena, size_t count, const ProtobufCBinary
         at += field[i].len;
     }
     return bytes_make(all, len);
+}
+
+struct bytes payloads_text(struct arena *arena, const char *text)
+{
+    Api__Payload__MetadataEntry encoding;
+    api__payload__metadata_entry__init(&encoding);
+    encoding.key = event_text("encoding");
+    struct bytes json = bytes_of("json/plain");
+    encoding.value = (ProtobufCBinaryData){json.len, (uint8_t *)(uintptr_t)json.data};
+    Api__Payload payload;
+    api__payload__init(&payload);
+    Api__Payload__MetadataEntry *entries[] = {&encoding};
+    payload.n_metadata = 1;
+    payload.metadata = entries;
+    struct bytes data = bytes_of(arena_printf(arena, "\"%s\"", text));
+    payload.data = (ProtobufCBinaryData){data.len, (uint8_t *)(uintptr_t)data.data};
+    struct bytes packed = proto_pack(arena, &payload.base);
+    Api__Payloads payloads;
+    api__payloads__init(&payloads);
+    opaque_set(arena, &payloads.n_payloads, &payloads.payloads, packed);
+    return proto_pack(arena, &payloads.base);
 }
 
 size_t opaque_size(size_t count, const ProtobufCBinaryData *field)

@@ -46,10 +46,12 @@ Api__TaskQueue *task_queue_new(struct arena *arena, const char *name);
 char *event_text(const char *text);
 /** Fills an opaque `repeated bytes` field that holds at most one message; an empty view with
  *  data == NULL leaves it absent. */
-void opaque_set(struct arena *arena, size_t *ret_count, ProtobufCBinaryData **ret_field,
-    struct bytes value);
+void opaque_set(
+    struct arena *arena, size_t *ret_count, ProtobufCBinaryData **ret_field, struct bytes value);
 /** The message of an opaque field; several parts are its concatenation. data == NULL: absent. */
 struct bytes opaque_get(struct arena *arena, size_t count, const ProtobufCBinaryData *field);
+/** Payloads with one JSON string; `text` must need no escaping. */
+struct bytes payloads_text(struct arena *arena, const char *text);
 /** The encoded bytes of all elements together, for size limits. */
 size_t opaque_size(size_t count, const ProtobufCBinaryData *field);
 

@@ -35,8 +35,10 @@ void shard_touch(struct executor *executor, struct shard *shard)
 
 void run_trim_tail(struct run *run)
 {
-    while (run->tail_bytes > TAIL_BYTES_MAX && run->tail.next->next != &run->tail) {
-        struct run_batch *batch = CONTAINER_OF(list_pop_front(&run->tail), struct run_batch, link);
+    while (run->tail_bytes > TAIL_BYTES_MAX && run->tail.next != run->tail.prev) {
+        struct list *oldest = run->tail.next;
+        struct run_batch *batch = CONTAINER_OF(oldest, struct run_batch, link);
+        list_remove(oldest);
         run->tail_bytes -= batch->value->len;
         blob_unref(batch->value);
         mem_free(batch);

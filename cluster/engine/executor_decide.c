@@ -133,41 +133,20 @@ int64_t decision_append_or_buffer(
 }
 
 /* Outcomes of activities (later: of children and operations) come last and learn the id that their
- * Started event got. */
-static int64_t outcome_of(const Api__HistoryEvent *event)
+ * Started event got. NULL: the event is no outcome. */
+static int64_t *outcome_started_id(const Api__HistoryEvent *event, int64_t *ret_scheduled)
 {
-    switch (event->attributes_case) {
-    case API__HISTORY_EVENT__ATTRIBUTES_ACTIVITY_TASK_COMPLETED_EVENT_ATTRIBUTES:
-        return event->activity_task_completed_event_attributes->scheduled_event_id;
-    case API__HISTORY_EVENT__ATTRIBUTES_ACTIVITY_TASK_FAILED_EVENT_ATTRIBUTES:
-        return event->activity_task_failed_event_attributes->scheduled_event_id;
-    case API__HISTORY_EVENT__ATTRIBUTES_ACTIVITY_TASK_TIMED_OUT_EVENT_ATTRIBUTES:
-        return event->activity_task_timed_out_event_attributes->scheduled_event_id;
-    case API__HISTORY_EVENT__ATTRIBUTES_ACTIVITY_TASK_CANCELED_EVENT_ATTRIBUTES:
-        return event->activity_task_canceled_event_attributes->scheduled_event_id;
-    default:
-        return 0;
+#define OUTCOME(upper, lower)                                                                      \
+    if (event->attributes_case == API__HISTORY_EVENT__ATTRIBUTES_##upper##_EVENT_ATTRIBUTES) {     \
+        *ret_scheduled = event->lower##_event_attributes->scheduled_event_id;                      \
+        return &event->lower##_event_attributes->started_event_id;                                 \
     }
-}
-
-static void patch_started(Api__HistoryEvent *event, int64_t started)
-{
-    switch (event->attributes_case) {
-    case API__HISTORY_EVENT__ATTRIBUTES_ACTIVITY_TASK_COMPLETED_EVENT_ATTRIBUTES:
-        event->activity_task_completed_event_attributes->started_event_id = started;
-        break;
-    case API__HISTORY_EVENT__ATTRIBUTES_ACTIVITY_TASK_FAILED_EVENT_ATTRIBUTES:
-        event->activity_task_failed_event_attributes->started_event_id = started;
-        break;
-    case API__HISTORY_EVENT__ATTRIBUTES_ACTIVITY_TASK_TIMED_OUT_EVENT_ATTRIBUTES:
-        event->activity_task_timed_out_event_attributes->started_event_id = started;
-        break;
-    case API__HISTORY_EVENT__ATTRIBUTES_ACTIVITY_TASK_CANCELED_EVENT_ATTRIBUTES:
-        event->activity_task_canceled_event_attributes->started_event_id = started;
-        break;
-    default:
-        CHECK(!"an outcome");
-    }
+    OUTCOME(ACTIVITY_TASK_COMPLETED, activity_task_completed)
+    OUTCOME(ACTIVITY_TASK_FAILED, activity_task_failed)
+    OUTCOME(ACTIVITY_TASK_TIMED_OUT, activity_task_timed_out)
+    OUTCOME(ACTIVITY_TASK_CANCELED, activity_task_canceled)
+#undef OUTCOME
+    return NULL;
 }
 
 struct flushed {
@@ -204,8 +183,9 @@ void decision_flush_buffered(struct decision *d, struct run *run)
         return;
     struct flushed *all = arena_zalloc(d->arena, count, sizeof(*all));
     for (size_t i = 0; i < count; i++) {
-        struct buffered_event *buffered =
-            CONTAINER_OF(list_pop_front(&run->buffered), struct buffered_event, link);
+        struct list *node = run->buffered.next;
+        struct buffered_event *buffered = CONTAINER_OF(node, struct buffered_event, link);
+        list_remove(node);
         all[i].fact = proto_unpack(
             d->arena, &record__buffered_fact__descriptor, blob_view(buffered->record));
         CHECK(all[i].fact);
@@ -220,18 +200,20 @@ void decision_flush_buffered(struct decision *d, struct run *run)
     run->buffered_bytes = 0;
     executor_mark_dirty(d->executor, run);
     for (size_t i = 0; i < count; i++) {
-        if (!outcome_of(all[i].event))
+        int64_t scheduled;
+        if (!outcome_started_id(all[i].event, &scheduled))
             flush_one(d, run, &all[i]);
     }
     for (size_t i = 0; i < count; i++) {
-        int64_t scheduled = outcome_of(all[i].event);
-        if (!scheduled)
+        int64_t scheduled = 0;
+        int64_t *started_id = outcome_started_id(all[i].event, &scheduled);
+        if (!started_id)
             continue;
         for (size_t k = 0; k < count; k++) {
             if (all[k].started_id &&
                 all[k].event->activity_task_started_event_attributes->scheduled_event_id ==
                     scheduled)
-                patch_started(all[i].event, all[k].started_id);
+                *started_id = all[k].started_id;
         }
         flush_one(d, run, &all[i]);
     }

@@ -304,7 +304,7 @@ void due_step(struct executor *executor, int64_t wall_now, int64_t mono_now)
     }
 }
 
-int64_t due_next(const struct executor *executor)
+int64_t due_next(struct executor *executor)
 {
     int64_t next = DUE_NONE;
     const struct heap_node *node = heap_peek(&executor->due_runs);
@@ -314,9 +314,9 @@ int64_t due_next(const struct executor *executor)
     if (node)
         next = earlier(next, node->key);
     int64_t soon = env_wall_ns(executor->env);
-    for (const struct list *link = executor->cursors.next; link != &executor->cursors;
+    for (struct list *link = executor->cursors.next; link != &executor->cursors;
          link = link->next) {
-        const struct due_cursor *cursor = CONTAINER_OF(link, const struct due_cursor, link);
+        const struct due_cursor *cursor = CONTAINER_OF(link, struct due_cursor, link);
         if (cursor->scanning)
             continue;
         if (cursor->restart || cursor->loaded_until < soon + DUE_WINDOW_NS / 2)

@@ -232,7 +232,7 @@ void outbox_finish(struct executor *executor, struct open_commit *open);
 void due_update(struct executor *executor, struct run *run);
 int64_t due_stored(const struct run *run);
 void due_step(struct executor *executor, int64_t wall_now_ns, int64_t mono_now_ns);
-int64_t due_next(const struct executor *executor);
+int64_t due_next(struct executor *executor);
 void due_namespace_changed(struct executor *executor, struct uuid namespace_id);
 /** Runs of the namespace may have left memory: read their due rows again. */
 void due_reset(struct executor *executor, struct uuid namespace_id, int32_t shard);

@@ -28,7 +28,7 @@ struct bytes fold_pack(struct arena *arena, const ProtobufCMessage *message)
     return proto_pack(arena, message);
 }
 
-/* ---- one event -------------------------------------------------------------------------------- */
+/* ---- one event ------------------------------------------------------------------------------- */
 
 static enum err fold_nothing(const struct fold_step *step)
 {
@@ -169,7 +169,7 @@ enum err fold_event(struct run *run, const Api__HistoryEvent *event, struct byte
     return OK;
 }
 
-/* ---- meta ------------------------------------------------------------------------------------- */
+/* ---- meta ------------------------------------------------------------------------------------ */
 
 void fold_add_key(struct map *map, struct bytes key, int64_t event_id)
 {
@@ -232,7 +232,7 @@ enum err fold_meta(struct run *run, struct bytes meta, int64_t first_event_id)
     return err;
 }
 
-/* ---- batches ---------------------------------------------------------------------------------- */
+/* ---- batches --------------------------------------------------------------------------------- */
 
 enum err fold_batch(struct run *run, struct bytes value)
 {

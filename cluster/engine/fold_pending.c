@@ -7,7 +7,7 @@
 #include "cluster/base/mem.h"
 #include "cluster/engine/fold_private.h"
 
-/* ---- activities ------------------------------------------------------------------------------- */
+/* ---- activities ------------------------------------------------------------------------------ */
 
 enum err fold_add_activity(struct run *run, int64_t scheduled_event_id, int64_t scheduled_time_ns,
     int64_t version, const Api__ActivityTaskScheduledEventAttributes *attributes,
@@ -106,7 +106,7 @@ enum err fold_activity_canceled(const struct fold_step *step)
         step->run, step->event->activity_task_canceled_event_attributes->scheduled_event_id);
 }
 
-/* ---- timers ----------------------------------------------------------------------------------- */
+/* ---- timers ---------------------------------------------------------------------------------- */
 
 enum err fold_add_timer(
     struct run *run, struct bytes timer_id, int64_t started_event_id, int64_t fire_ns)

@@ -11,7 +11,7 @@
 
 #define STATUS(name) API__WORKFLOW_EXECUTION_STATUS__WORKFLOW_EXECUTION_STATUS_##name
 
-/* ---- memo and search attributes --------------------------------------------------------------- */
+/* ---- memo and search attributes -------------------------------------------------------------- */
 
 /* Both are maps from text to Payload with the same field numbers, hence one code for both. */
 _Static_assert(sizeof(Api__Memo__FieldsEntry) == sizeof(Api__SearchAttributes__IndexedFieldsEntry),
@@ -124,7 +124,7 @@ enum err fold_properties(const struct fold_step *step)
     return memo ? merge_into(&step->run->memo, memo) : OK;
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static int64_t expiration_ns(const Api__Timestamp *timestamp)
 {
@@ -211,7 +211,7 @@ enum err fold_continued_as_new(const struct fold_step *step)
         step->event->workflow_execution_continued_as_new_event_attributes->new_execution_run_id);
 }
 
-/* ---- signals and cancellation ----------------------------------------------------------------- */
+/* ---- signals and cancellation ---------------------------------------------------------------- */
 
 enum err fold_signaled(const struct fold_step *step)
 {

@@ -8,9 +8,9 @@
 #include "cluster/engine/event_build.h"
 #include "cluster/engine/failure_build.h"
 
-#define INITIAL_INTERVAL_MS  1000
-#define BACKOFF_COEFFICIENT  2.0
-#define MAX_INTERVAL_FACTOR  100
+#define INITIAL_INTERVAL_MS 1000
+#define BACKOFF_COEFFICIENT 2.0
+#define MAX_INTERVAL_FACTOR 100
 /* Timeouts are matched against non-retryable types under this prefix. */
 #define TIMEOUT_TYPE_PREFIX "TemporalTimeout:"
 

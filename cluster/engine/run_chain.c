@@ -8,14 +8,13 @@
 #include "cluster/engine/decide_command.h"
 #include "cluster/engine/retry_policy.h"
 
-#define BAD_CONTINUE \
-    API__WORKFLOW_TASK_FAILED_CAUSE__WORKFLOW_TASK_FAILED_CAUSE_BAD_CONTINUE_AS_NEW_ATTRIBUTES
+#define BAD_CONTINUE TASK_FAILED(BAD_CONTINUE_AS_NEW_ATTRIBUTES)
 
 /* A workflow that does nothing but continue as new must not spin: runs of a chain begin at least so
  * far apart. */
 #define CONTINUE_INTERVAL_MIN_NS NS_PER_S
 
-/* ---- successor -------------------------------------------------------------------------------- */
+/* ---- successor ------------------------------------------------------------------------------ */
 
 /* Memo and search attributes as they are now, with all that was upserted. */
 static void inherit_properties(struct decision *d, const struct run *run,
@@ -35,8 +34,8 @@ static void inherit_properties(struct decision *d, const struct run *run,
 }
 
 /* What a continue-as-new says goes before what the old run had. */
-static void take_command(Api__WorkflowExecutionStartedEventAttributes *started,
-    const struct run_successor *successor)
+static void take_command(
+    Api__WorkflowExecutionStartedEventAttributes *started, const struct run_successor *successor)
 {
     const Api__ContinueAsNewWorkflowExecutionCommandAttributes *command = successor->command;
     const Api__WorkflowExecutionContinuedAsNewEventAttributes *continued = successor->continued;
@@ -59,10 +58,9 @@ void run_create_successor(
     struct decision *d, struct run *run, const struct run_successor *successor)
 {
     struct arena *arena = d->arena;
-    bool retry = successor->initiator ==
-                 API__CONTINUE_AS_NEW_INITIATOR__CONTINUE_AS_NEW_INITIATOR_RETRY;
-    Api__HistoryEvent *event =
-        event_now(d, API__EVENT_TYPE__EVENT_TYPE_WORKFLOW_EXECUTION_STARTED);
+    bool retry =
+        successor->initiator == API__CONTINUE_AS_NEW_INITIATOR__CONTINUE_AS_NEW_INITIATOR_RETRY;
+    Api__HistoryEvent *event = event_now(d, API__EVENT_TYPE__EVENT_TYPE_WORKFLOW_EXECUTION_STARTED);
     Api__WorkflowExecutionStartedEventAttributes *started =
         event->workflow_execution_started_event_attributes;
     *started = *run_started_attributes(arena, run);
@@ -87,7 +85,7 @@ void run_create_successor(
     workflow_task_schedule(d, next);
 }
 
-/* ---- continue as new -------------------------------------------------------------------------- */
+/* ---- continue as new ------------------------------------------------------------------------ */
 
 static const char *check_attributes(
     const Api__ContinueAsNewWorkflowExecutionCommandAttributes *command)
@@ -120,9 +118,8 @@ void check_continue_as_new(struct command_check *check, const Api__Command *comm
         command_fault(check, BAD_CONTINUE, "%s", fault);
         return;
     }
-    size_t memo = attributes->memo
-                      ? protobuf_c_message_get_packed_size(&attributes->memo->base)
-                      : 0;
+    size_t memo =
+        attributes->memo ? protobuf_c_message_get_packed_size(&attributes->memo->base) : 0;
     if (command_too_large(check, BAD_CONTINUE,
             "ContinueAsNewWorkflowExecutionCommandAttributes.Input",
             opaque_size(attributes->n_input, attributes->input)))
@@ -138,8 +135,8 @@ static int64_t continue_backoff_ns(const struct decision *d, const struct run *r
     int64_t lifetime_ns = d->now_ns - (run->started_ns + run->first_backoff_ns);
     if (lifetime_ns < 0)
         lifetime_ns = 0;
-    if (lifetime_ns + (backoff_ns < CONTINUE_INTERVAL_MIN_NS ? backoff_ns
-                                                             : CONTINUE_INTERVAL_MIN_NS) <
+    if (lifetime_ns +
+            (backoff_ns < CONTINUE_INTERVAL_MIN_NS ? backoff_ns : CONTINUE_INTERVAL_MIN_NS) <
         CONTINUE_INTERVAL_MIN_NS)
         backoff_ns = CONTINUE_INTERVAL_MIN_NS - lifetime_ns;
     return backoff_ns;
@@ -166,9 +163,9 @@ static void fill_continued(struct decision *d, const struct run *run,
     bool has_task_timeout = duration_ns(command->workflow_task_timeout) > 0;
     continued->workflow_task_timeout =
         has_task_timeout ? command->workflow_task_timeout : started->workflow_task_timeout;
-    continued->initiator =
-        command->initiator ? command->initiator
-                           : API__CONTINUE_AS_NEW_INITIATOR__CONTINUE_AS_NEW_INITIATOR_WORKFLOW;
+    continued->initiator = command->initiator
+                               ? command->initiator
+                               : API__CONTINUE_AS_NEW_INITIATOR__CONTINUE_AS_NEW_INITIATOR_WORKFLOW;
     continued->n_failure = command->n_failure;
     continued->failure = command->failure;
     continued->n_last_completion_result = command->n_last_completion_result;

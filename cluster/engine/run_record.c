@@ -41,7 +41,7 @@ static char *text_or_null(const char *text)
     return text && *text ? mem_strdup(text) : NULL;
 }
 
-/* ---- branches --------------------------------------------------------------------------------- */
+/* ---- branches -------------------------------------------------------------------------------- */
 
 Record__Branch *run_write_branch(struct arena *arena, const struct branch_state *branch)
 {
@@ -111,7 +111,7 @@ static void free_branches(struct run *run)
     run->current_branch = 0;
 }
 
-/* ---- head ------------------------------------------------------------------------------------- */
+/* ---- head ------------------------------------------------------------------------------------ */
 
 static Record__WorkflowTask *write_task(struct arena *arena, const struct workflow_task *task)
 {
@@ -227,7 +227,7 @@ enum err run_read_head(struct run *run, struct bytes value)
     return OK;
 }
 
-/* ---- facts ------------------------------------------------------------------------------------ */
+/* ---- facts ----------------------------------------------------------------------------------- */
 
 struct blob *run_write_activity_fact(const struct activity *activity)
 {

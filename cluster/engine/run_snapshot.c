@@ -22,7 +22,7 @@ static struct bytes view_of(const ProtobufCBinaryData *data)
     return bytes_make(data->data, data->len);
 }
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static void write_pending(const struct run *run, Record__RunSnapshot *snapshot, struct arena *arena)
 {
@@ -133,7 +133,7 @@ struct bytes run_write_snapshot(const struct run *run, struct arena *arena)
     return proto_pack(arena, &snapshot.base);
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /* Runs an event through its family's function outside the order of history. */
 static enum err replay_event(struct run *run, Api__HistoryEvent *event, struct bytes encoded,

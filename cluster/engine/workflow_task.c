@@ -10,8 +10,9 @@
  *            └───── failed or timed out: next attempt ───┘
  *
  * The first attempt's events are written. Later attempts are transient: neither Scheduled nor
- * Started nor the failure reaches history until an attempt completes, so a worker that keeps failing
- * does not fill it. As soon as another event reaches history the next attempt is a first one again.
+ * Started nor the failure reaches history until an attempt completes, so a worker that keeps
+ * failing does not fill it. As soon as another event reaches history the next attempt is a first
+ * one again.
  */
 #include <string.h>
 
@@ -25,13 +26,13 @@
 #define DELAY_FIRST_NS     (5 * NS_PER_S)
 #define DELAY_MAX_NS       (600 * NS_PER_S)
 
-/* ---- scheduling ------------------------------------------------------------------------------- */
+/* ---- scheduling ----------------------------------------------------------------------------- */
 
 static void write_scheduled(struct decision *d, struct run *run, int64_t original_ns)
 {
     struct workflow_task *task = &run->task;
-    int64_t id = decision_append(d, run,
-        event_task_scheduled(d->arena, run, d->now_ns, 1, run->sticky_queue != NULL));
+    int64_t id = decision_append(
+        d, run, event_task_scheduled(d->arena, run, d->now_ns, 1, run->sticky_queue != NULL));
     task->scheduled_event_id = id;
     task->scheduled_ns = run_branch(run)->last_event_time_ns;
     task->original_scheduled_ns = original_ns ? original_ns : task->scheduled_ns;
@@ -108,7 +109,7 @@ void workflow_task_schedule(struct decision *d, struct run *run)
         workflow_task_schedule_now(d, run);
 }
 
-/* ---- outcomes --------------------------------------------------------------------------------- */
+/* ---- outcomes ------------------------------------------------------------------------------- */
 
 void sticky_clear(struct decision *d, struct run *run)
 {
@@ -134,8 +135,8 @@ int64_t workflow_task_write_started(struct decision *d, struct run *run)
     task->mark.set = false;
     int64_t scheduled_id = task->scheduled_event_id;
     if (task->transient) {
-        int64_t id = decision_append(d, run,
-            event_task_scheduled(d->arena, run, task->scheduled_ns, task->attempt, false));
+        int64_t id = decision_append(
+            d, run, event_task_scheduled(d->arena, run, task->scheduled_ns, task->attempt, false));
         CHECK(id == scheduled_id);
         task->scheduled_event_id = id;
         task->transient = false;
@@ -145,14 +146,12 @@ int64_t workflow_task_write_started(struct decision *d, struct run *run)
     return started_id;
 }
 
-static void write_failed(
-    struct decision *d, struct run *run, const struct task_failure *failure)
+static void write_failed(struct decision *d, struct run *run, const struct task_failure *failure)
 {
     int64_t scheduled_id = run->task.scheduled_event_id;
     int64_t started_id = run->task.mark.set ? workflow_task_write_started(d, run) : 0;
     Api__HistoryEvent *event = event_now(d, API__EVENT_TYPE__EVENT_TYPE_WORKFLOW_TASK_FAILED);
-    Api__WorkflowTaskFailedEventAttributes *failed =
-        event->workflow_task_failed_event_attributes;
+    Api__WorkflowTaskFailedEventAttributes *failed = event->workflow_task_failed_event_attributes;
     failed->scheduled_event_id = scheduled_id;
     failed->started_event_id = started_id;
     failed->cause = failure->cause;
@@ -204,8 +203,8 @@ void workflow_task_fail_last(
 void workflow_task_fail(struct decision *d, struct run *run, Api__WorkflowTaskFailedCause cause,
     struct bytes failure, const char *identity)
 {
-    workflow_task_fail_with(d, run,
-        &(struct task_failure){.cause = cause, .failure = failure, .identity = identity});
+    workflow_task_fail_with(
+        d, run, &(struct task_failure){.cause = cause, .failure = failure, .identity = identity});
 }
 
 void workflow_task_time_out(struct decision *d, struct run *run, Api__TimeoutType type)
@@ -238,7 +237,7 @@ void workflow_task_time_out(struct decision *d, struct run *run, Api__TimeoutTyp
     workflow_task_schedule_now(d, run);
 }
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ---------------------------------------------------------------------------------- */
 
 const char *task_failed_cause_name(struct arena *arena, Api__WorkflowTaskFailedCause cause)
 {

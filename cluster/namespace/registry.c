@@ -239,7 +239,7 @@ enum err registry_open(const struct env *env, const struct federation *federatio
         .scan = {.table = TABLE_NAMESPACE, .shard = 0, .limit_rows = UINT32_MAX}};
     enum err err = store_run(store, &op);
     if (err) {
-        snprintf(text, 256, "namespaces cannot be read: %s", op.text);
+        snprintf(text, 256, "namespaces cannot be read: %.200s", op.text);
         arena_release(&arena);
         return err;
     }

@@ -2,20 +2,22 @@
  *
  * The life of an incoming call. Every call is bound to one completion queue and its thread.
  *
- *   listening ──arrived──▶ reading ──received──▶ held ──reply/fail──▶ sending ──sent──┐
- *       │                     └───── refused (too large, corrupt, cancelled) ──▲        ├─▶ recycled
- *       └─server shut down─▶ recycled            closed (any time after arrived) ──────┘
+ *   listening -arrived-> reading -received-> held -call_reply/fail-> sending -sent--+
+ *       |                   |                                          ^            +-> recycled
+ *       |                   +--- too large, corrupt, cancelled --------+  closed ---+
+ *       +-server shut down-> recycled                       (any time after arrived)
  *
- * I1  Between `arrived` and recycling three completions are owed: received, closed, sent. The call is
- *     recycled, by the queue thread, when the last of them is in. So the struct outlives both the
- *     holder and the transport without a reference count: `sent` comes only after the holder's end.
+ * I1  Between `arrived` and recycling three completions are owed: received, closed, sent. The call
+ *     is recycled, by the queue thread, when the last of them is in. So the struct outlives both
+ *     the holder and the transport without a reference count: `sent` comes only after the holder's
+ *     end.
  * I2  Only the queue thread starts receiving batches and recycles; the holder, on any thread, starts
  *     exactly one sending batch and does not touch the call afterwards.
  * I3  `watch` is NONE, a mail or GONE. GONE is final. Whoever exchanges a mail out of it decides its
  *     fate: the queue thread posts it, the holder takes it back. Hence never both, never twice.
  *
  * RECV_CLOSE_ON_SERVER is a batch of its own, because the client's departure must be seen while a
- * long poll is parked. It costs about a microsecond.
+ * long poll is parked. Joining it to the sending batch gains nothing measurable (bench_rpc).
  *
  * The structs are never freed while the queue lives, and keep their arena's block, up to
  * ARENA_KEEP_BYTES, so a steady load allocates nothing here.
@@ -38,6 +40,7 @@
 #include "cluster/rpc/rpc_status.h"
 
 #define ARENA_KEEP_BYTES (64u * KIB)
+#define DETAIL_OVERHEAD  64u /* type URL prefix, tags and lengths around a detail */
 
 /* Values of rpc_call.watch that are not a mail. */
 #define WATCH_NONE ((uintptr_t)0)
@@ -61,7 +64,7 @@ struct rpc_call {
     struct rpc_queue *queue;
     struct rpc_call *next; /* in the free list */
     grpc_call *handle;
-    unsigned owed; /* events still to come */
+    unsigned owed;  /* events still to come */
     int close_flag; /* written by RECV_CLOSE_ON_SERVER: the call did not end by its status */
     struct tag arrived;
     struct tag received;
@@ -208,9 +211,8 @@ static void on_arrived(struct rpc_call *rpc, bool success)
 
     struct call *call = &rpc->call;
     call->ops = &rpc_call_ops;
-    call->method = bytes_string(&call->arena,
-        bytes_make(
-            GRPC_SLICE_START_PTR(rpc->details.method), GRPC_SLICE_LENGTH(rpc->details.method)));
+    call->method = bytes_string(&call->arena, bytes_make(GRPC_SLICE_START_PTR(rpc->details.method),
+                                                  GRPC_SLICE_LENGTH(rpc->details.method)));
     call->request = bytes_make(NULL, 0);
     call->received_mono_ns = now_mono_ns();
     call->deadline_mono_ns = to_mono_ns(rpc->details.deadline, call->received_mono_ns);
@@ -305,7 +307,7 @@ static bool read_request(struct rpc_call *rpc)
     if (err == ERR_TOO_LARGE)
         refuse_too_large(rpc, GRPC_MESSAGE_BYTES_MAX + 1); /* inflating stopped there */
     else if (err)
-        call_fail(call, GRPC_INTERNAL, "grpc: failed to decompress the received message", NULL, none);
+        call_fail(call, GRPC_INTERNAL, "failed to decompress the request message", NULL, none);
     return !err;
 }
 
@@ -348,8 +350,8 @@ static void rpc_call_watch(struct call *call, struct mailbox *mailbox, struct ma
     uintptr_t seen = atomic_load_explicit(&rpc->watch, memory_order_acquire);
     if (seen == WATCH_NONE) {
         rpc->watch_mailbox = mailbox; /* nobody reads it before the mail is in place */
-        if (atomic_compare_exchange_strong_explicit(&rpc->watch, &seen, (uintptr_t)watch,
-                memory_order_acq_rel, memory_order_acquire))
+        if (atomic_compare_exchange_strong_explicit(
+                &rpc->watch, &seen, (uintptr_t)watch, memory_order_acq_rel, memory_order_acquire))
             return;
     }
     CHECK(seen == WATCH_GONE);
@@ -363,9 +365,8 @@ static bool rpc_call_unwatch(struct call *call)
         return true;
     rpc->watching = false;
     uintptr_t seen = atomic_load_explicit(&rpc->watch, memory_order_acquire);
-    return seen != WATCH_GONE &&
-           atomic_compare_exchange_strong_explicit(&rpc->watch, &seen, WATCH_NONE,
-               memory_order_acq_rel, memory_order_acquire);
+    return seen != WATCH_GONE && atomic_compare_exchange_strong_explicit(&rpc->watch, &seen,
+                                     WATCH_NONE, memory_order_acq_rel, memory_order_acquire);
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
@@ -404,7 +405,8 @@ static void rpc_call_fail(struct call *call, enum grpc_code code, const char *me
 {
     struct rpc_call *rpc = call_of(call);
     CHECK(code > GRPC_OK && code < RPC_STATUS_CODES);
-    struct bytes text = rpc_status_text(&call->arena, message);
+    size_t any_len = detail_type ? strlen(detail_type) + detail.len + DETAIL_OVERHEAD : 0;
+    struct bytes text = rpc_status_text(&call->arena, message, any_len);
     grpc_slice text_slice = slice_of(text);
     grpc_metadata trailer = {.key = grpc_slice_from_static_string("grpc-status-details-bin")};
     grpc_op ops[2] = {
@@ -412,8 +414,7 @@ static void rpc_call_fail(struct call *call, enum grpc_code code, const char *me
     ops[1].data.send_status_from_server.status = (grpc_status_code)code;
     ops[1].data.send_status_from_server.status_details = &text_slice;
     if (detail_type) {
-        trailer.value =
-            slice_of(rpc_status_encode(&call->arena, code, text, detail_type, detail));
+        trailer.value = slice_of(rpc_status_encode(&call->arena, code, text, detail_type, detail));
         ops[1].data.send_status_from_server.trailing_metadata = &trailer;
         ops[1].data.send_status_from_server.trailing_metadata_count = 1;
     }

@@ -4,7 +4,7 @@
  *
  * Threading: `threads` completion queues with a thread each; a connection belongs to one of them, and
  * its completions run there. A call takes the next connection in turn. The mutex guards the free
- * list, the number of calls under way and nothing else; it is never held while calling out.
+ * list and the number of calls under way; it is never held while calling out.
  *
  * A call object is owned by the queue between start_batch and its event: the starter does not touch
  * it afterwards, because the event may already have recycled it.
@@ -28,17 +28,17 @@
 #include "cluster/base/thread.h"
 #include "cluster/rpc/rpc_tls.h"
 
-#define CONNECTIONS_MAX 1024
-#define THREADS_MAX 64
-#define HEADERS_MAX 8
-#define RESPONSE_BYTES_MAX (64 * 1024 * 1024)
-#define METADATA_BYTES_MAX (64 * 1024)
-#define RECONNECT_FIRST_MS 200
-#define RECONNECT_LAST_MS 5000
-#define CONNECT_TIMEOUT_MS 5000
-#define KEEPALIVE_MS 30000
+#define CONNECTIONS_MAX      1024
+#define THREADS_MAX          64
+#define HEADERS_MAX          8
+#define RESPONSE_BYTES_MAX   (64 * 1024 * 1024)
+#define METADATA_BYTES_MAX   (64 * 1024)
+#define RECONNECT_FIRST_MS   200
+#define RECONNECT_LAST_MS    5000
+#define CONNECT_TIMEOUT_MS   5000
+#define KEEPALIVE_MS         30000
 #define KEEPALIVE_TIMEOUT_MS 10000
-#define ARENA_KEEP_BYTES (64u * KIB)
+#define ARENA_KEEP_BYTES     (64u * KIB)
 
 struct client_call {
     struct rpc_client *client;
@@ -61,7 +61,6 @@ struct connection {
 };
 
 struct queue {
-    struct rpc_client *client;
     grpc_completion_queue *cq;
     struct thread *thread;
 };
@@ -75,7 +74,6 @@ struct rpc_client {
     grpc_metadata *headers;
     size_t header_count;
     atomic_uint turn;
-    atomic_ulong started; /* calls ever */
 
     pthread_mutex_t mutex;
     pthread_cond_t idle;
@@ -157,9 +155,8 @@ static void start_batch(struct client_call *call)
     ops[5].data.recv_status_on_client.trailing_metadata = &call->trailing;
     ops[5].data.recv_status_on_client.status = &call->status;
     ops[5].data.recv_status_on_client.status_details = &call->text;
-    grpc_call *handle = call->handle;
-    atomic_fetch_add_explicit(&client->started, 1, memory_order_release);
-    grpc_call_error error = grpc_call_start_batch(handle, ops, ARRAY_LEN(ops), call, NULL);
+    HANDOVER_RELEASE(call);
+    grpc_call_error error = grpc_call_start_batch(call->handle, ops, ARRAY_LEN(ops), call, NULL);
     CHECK(error == GRPC_CALL_OK);
 }
 
@@ -236,8 +233,7 @@ static void queue_run(void *arg)
             grpc_completion_queue_next(queue->cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
         if (event.type == GRPC_QUEUE_SHUTDOWN)
             return;
-        /* Pairs with start_batch: what the starter wrote is visible from here on. */
-        (void)atomic_load_explicit(&queue->client->started, memory_order_acquire);
+        HANDOVER_ACQUIRE(event.tag);
         on_done(event.tag);
     }
 }
@@ -388,7 +384,6 @@ enum err rpc_client_open(const struct rpc_client_options *options, struct rpc_cl
     client->queue_count = clamp_count(options->threads, THREADS_MAX);
     client->queues = arena_zalloc(&client->arena, client->queue_count, sizeof(*client->queues));
     for (unsigned i = 0; i < client->queue_count; i++) {
-        client->queues[i].client = client;
         client->queues[i].cq = grpc_completion_queue_create_for_next(NULL);
         char name[16];
         (void)snprintf(name, sizeof(name), "rpc-client-%u", i % THREADS_MAX);

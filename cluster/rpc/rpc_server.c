@@ -13,8 +13,9 @@
  * out what is left and return: an undrained queue would leak.
  *
  * Message size: the core's own limit is off. Its text differs from the one that clients know, and it
- * is applied only after the whole message was buffered, so it saves no memory; what bounds memory is
- * the resource quota. rpc_call.c refuses what is too large, with the right text.
+ * is applied only after the whole message was buffered, so it saves no memory (measured with 1.51).
+ * What bounds memory is the resource quota: at its edge the core resets streams. rpc_call.c refuses
+ * messages that are too large, with the right text.
  */
 #include "cluster/rpc/rpc_server.h"
 
@@ -41,7 +42,6 @@
 
 #define POSTED_PER_QUEUE 128
 #define QUEUES_MAX 64
-#define MEMORY_QUOTA_BYTES (1024u * MIB)
 #define METADATA_BYTES_MAX (64 * 1024) /* authorization tokens can be long */
 #define PING_INTERVAL_MIN_MS 5000
 #define CONNECTION_AGE_MAX_MS (5 * 60 * 1000)
@@ -285,7 +285,8 @@ enum err rpc_server_open(const struct rpc_server_options *options, struct rpc_se
     pthread_mutex_init(&server->mutex, NULL);
     cond_init(&server->cond);
     server->quota = grpc_resource_quota_create("rpc");
-    grpc_resource_quota_resize(server->quota, MEMORY_QUOTA_BYTES);
+    grpc_resource_quota_resize(server->quota,
+        options->memory_bytes_max ? options->memory_bytes_max : RPC_MEMORY_DEFAULT);
     server->server = create_server(server->quota);
     server->shared = (struct rpc_shared){
         .server = server->server,

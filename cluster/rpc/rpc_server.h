@@ -11,6 +11,7 @@
 #ifndef CLUSTER_RPC_RPC_SERVER_H
 #define CLUSTER_RPC_RPC_SERVER_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "cluster/base/call.h"
@@ -18,12 +19,17 @@
 
 struct rpc_server;
 
+#define RPC_MEMORY_DEFAULT (512u << 20)
+
 struct rpc_server_options {
     const char *listen;        /* "host:port"; port 0 = any free port */
     const char *tls_cert_file; /* NULL = plaintext; reloaded when the file changes */
     const char *tls_key_file;
     const char *tls_client_ca_file; /* NULL = no client certificates wanted */
     int threads;               /* completion-queue threads; 0 = 1 */
+    /* Bound of what the core may hold in buffers, 0 = RPC_MEMORY_DEFAULT. Beyond it, calls and
+     * connections are refused with RESOURCE_EXHAUSTED. */
+    size_t memory_bytes_max;
     struct metrics *metrics;   /* may be NULL */
     /* Names that grpc.health.v1.Health knows, ended by NULL; without a list it knows every name. */
     const char *const *services;

@@ -39,23 +39,44 @@ static size_t sequence_len(const uint8_t *text, size_t len)
     return need;
 }
 
-struct bytes rpc_status_text(struct arena *arena, const char *text)
+/* What `len` bytes of text cost as grpc-message, which is percent-encoded. */
+static size_t percent_size(const uint8_t *text, size_t len)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < len; i++)
+        size += text[i] >= 0x20 && text[i] <= 0x7e && text[i] != '%' ? 1 : 3;
+    return size;
+}
+
+static size_t base64_size(size_t len)
+{
+    return (len + 2) / 3 * 4;
+}
+
+struct bytes rpc_status_text(struct arena *arena, const char *text, size_t detail_len)
 {
     if (!text)
         return bytes_make("", 0);
     const uint8_t *data = (const uint8_t *)text;
     size_t len = strlen(text);
     size_t end = 0;
+    size_t message_size = 0;
     uint8_t *copy = NULL;
     while (end < len) {
-        size_t step = sequence_len(data + end, len - end);
-        if (end + (step ? step : 1) > ERROR_TEXT_BYTES_MAX)
+        size_t found = sequence_len(data + end, len - end);
+        size_t step = found ? found : 1;
+        message_size += found ? percent_size(data + end, step) : 1;
+        size_t repeated = detail_len > 0 ? detail_len + end + step : 0;
+        if (end + step > ERROR_TEXT_BYTES_MAX)
             break;
-        if (step == 0) {
+        if (end + step > STATUS_TEXT_BYTES_MIN &&
+            message_size + base64_size(repeated) > STATUS_WIRE_BYTES_MAX)
+            break;
+        if (!found) {
             if (!copy)
-                copy = arena_copy(arena, data, len < ERROR_TEXT_BYTES_MAX ? len : ERROR_TEXT_BYTES_MAX);
+                copy = arena_copy(
+                    arena, data, len < ERROR_TEXT_BYTES_MAX ? len : ERROR_TEXT_BYTES_MAX);
             copy[end] = '?';
-            step = 1;
         }
         end += step;
     }

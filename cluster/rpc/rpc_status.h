@@ -12,15 +12,22 @@
 #define CLUSTER_RPC_RPC_STATUS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "cluster/base/arena.h"
 #include "cluster/base/bytes.h"
 #include "cluster/base/err.h"
 
-/** `text` (NULL = "") cut to ERROR_TEXT_BYTES_MAX at a character boundary, with every byte that is
- *  not well-formed UTF-8 replaced by '?': clients refuse a status with an ill-formed string. The
+/** Many clients accept no more than 8 KiB of trailers, and see a failure of the transport instead of
+ *  ours beyond. The text travels twice beside the details, so it is what must give way. */
+#define STATUS_WIRE_BYTES_MAX 7800u
+#define STATUS_TEXT_BYTES_MIN 256u /* this much is always kept */
+
+/** `text` (NULL = "") cut at a character boundary to ERROR_TEXT_BYTES_MAX, or to less where it and
+ *  `detail_len` bytes of details would exceed STATUS_WIRE_BYTES_MAX; every byte that is not
+ *  well-formed UTF-8 is replaced by '?': clients refuse a status with an ill-formed string. The
  *  result is a view of `text` where nothing had to be replaced, else it lives in the arena. */
-struct bytes rpc_status_text(struct arena *arena, const char *text);
+struct bytes rpc_status_text(struct arena *arena, const char *text, size_t detail_len);
 /** Serialized google.rpc.Status. `detail_type` is the full message name, without the
  *  "type.googleapis.com/" prefix; NULL = no details. */
 struct bytes rpc_status_encode(struct arena *arena, enum grpc_code code, struct bytes message,

@@ -2,10 +2,10 @@
  *
  * Certificates from files, with reload.
  *
- * The core asks for the server's certificate at each handshake, on whatever thread runs it. We answer "unchanged" unless a file's identity (inode, size, mtime)
- * differs from what was last handed over, looking at most every RECHECK_NS. Certificate and key are
- * two files, replaced one after the other: a pair that does not match is not handed over, and
- * looked at again later.
+ * The core asks for the server's certificate at each handshake, on whatever thread runs it. We
+ * answer "unchanged" unless a file's identity (inode, size, mtime) differs from what was last handed
+ * over, looking at most every RECHECK_NS. Certificate and key are two files, replaced one after the
+ * other: a pair that does not match is not handed over, and looked at again later.
  */
 #include "cluster/rpc/rpc_tls.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What only the NATS driver has: configuration, logins, a server that is absent, stuck or surrounded
- * by nonsense.
+ * What only the NATS driver has: configuration, logins, a server that is absent, stuck or
+ * surrounded by nonsense.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -128,11 +128,12 @@ static void logins(void **state)
     char path[128];
     (void)snprintf(path, sizeof(path), "%s/seed", world->dir);
     write_file(path, SEED "\n");
-    struct bus *key = open_login(world, &(struct bus_nats_options){.nkey_seed_file = path});
-    struct bus *user =
-        open_login(world, &(struct bus_nats_options){.user = "ann", .password = "secret"});
-    struct bus *wrong =
-        open_login(world, &(struct bus_nats_options){.user = "ann", .password = "guess"});
+    const struct bus_nats_options by_key = {.nkey_seed_file = path};
+    const struct bus_nats_options by_user = {.user = "ann", .password = "secret"};
+    const struct bus_nats_options by_guess = {.user = "ann", .password = "guess"};
+    struct bus *key = open_login(world, &by_key);
+    struct bus *user = open_login(world, &by_user);
+    struct bus *wrong = open_login(world, &by_guess);
     world_until(world, is_connected, key);
     world_until(world, is_connected, user);
     /* Refused more than twice, which would end the library's own attempts. */

@@ -49,7 +49,6 @@ static void nonsense_addresses_are_refused(void **state)
         struct rpc_server *server = NULL;
         char reason[256] = "";
         enum err err = rpc_server_open(&options, &server, reason);
-        printf("'%s': %s\n", cases[i], reason);
         assert_int_equal(err, ERR_IO);
         assert_non_null(strstr(reason, "cannot listen on"));
     }
@@ -122,6 +121,36 @@ static void garbage_does_no_harm(void **state)
         close(fd);
         if (i % 50 == 0)
             assert_alive(&fixture);
+    }
+    assert_alive(&fixture);
+    fixture_close(&fixture);
+}
+
+static void memory_is_bounded(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct rpc_server_options options = {.memory_bytes_max = 32u << 20};
+    fixture_open(&fixture, 1, &options);
+    struct rpc_client_options client_options = {.address = fixture.address};
+    char reason[256];
+    assert_int_equal(rpc_client_open(&client_options, &fixture.client, reason), OK);
+    for (int i = 0; i < 3; i++) {
+        CLEANUP(arena_release) struct arena arena = {0};
+        size_t size = 128u << 20;
+        struct rpc_result result = rpc_client_call(fixture.client, "/test.Test/Echo",
+            bytes_make(arena_alloc(&arena, size), size), 60 * NS_PER_S, &arena);
+        assert_true(result.code == GRPC_RESOURCE_EXHAUSTED || result.code == GRPC_UNAVAILABLE);
+        assert_string_not_equal(result.message, ""); /* not ours: it was never read whole */
+        assert_null(strstr(result.message, "larger than max"));
+    }
+    for (int i = 0; i < 20; i++) { /* the connection may have been dropped */
+        CLEANUP(arena_release) struct arena arena = {0};
+        struct rpc_result result = rpc_client_call(
+            fixture.client, "/test.Test/Echo", bytes_of("x"), 10 * NS_PER_S, &arena);
+        if (result.code == GRPC_OK)
+            break;
+        test_pause_ms(100);
     }
     assert_alive(&fixture);
     fixture_close(&fixture);
@@ -293,6 +322,7 @@ int main(void)
         cmocka_unit_test(nonsense_addresses_are_refused),
         cmocka_unit_test(health_knows_listed_services),
         cmocka_unit_test(garbage_does_no_harm),
+        cmocka_unit_test(memory_is_bounded),
         cmocka_unit_test(http1_is_turned_away),
         cmocka_unit_test(draining_lets_calls_in_flight_finish),
         cmocka_unit_test(draining_cancels_what_outlives_the_grace),

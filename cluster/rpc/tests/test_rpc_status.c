@@ -75,7 +75,7 @@ static void survives_garbled_details(void **state)
 static void assert_text(const char *text, const char *want)
 {
     CLEANUP(arena_release) struct arena arena = {0};
-    struct bytes got = rpc_status_text(&arena, text);
+    struct bytes got = rpc_status_text(&arena, text, 0);
     assert_int_equal(got.len, strlen(want));
     assert_memory_equal(got.data, want, got.len);
 }
@@ -103,10 +103,31 @@ static void texts_are_cut_between_characters(void **state)
         text[sizeof(text) - 1] = '\0';
         for (size_t at = lead; at + 3 < sizeof(text) - 1; at += 3)
             memcpy(text + at, "\xe2\x82\xac", 3);
-        struct bytes got = rpc_status_text(&arena, text);
-        assert_true(got.len <= ERROR_TEXT_BYTES_MAX && got.len > ERROR_TEXT_BYTES_MAX - 3);
+        struct bytes got = rpc_status_text(&arena, text, 0);
+        assert_true(got.len <= ERROR_TEXT_BYTES_MAX);
+        assert_true(got.len * 3 <= STATUS_WIRE_BYTES_MAX + 3); /* each byte costs three */
+        assert_true(got.len * 3 > STATUS_WIRE_BYTES_MAX - 20);
         assert_int_equal((got.len - lead) % 3, 0);
     }
+}
+
+static void texts_leave_room_for_details(void **state)
+{
+    (void)state;
+    CLEANUP(arena_release) struct arena arena = {0};
+    char text[ERROR_TEXT_BYTES_MAX + 100];
+    memset(text, 'x', sizeof(text));
+    text[sizeof(text) - 1] = '\0';
+    assert_int_equal(rpc_status_text(&arena, text, 0).len, ERROR_TEXT_BYTES_MAX);
+    size_t last = ERROR_TEXT_BYTES_MAX;
+    for (size_t detail = 100; detail < 8000; detail += 100) {
+        size_t len = rpc_status_text(&arena, text, detail).len;
+        assert_true(len <= last && len >= STATUS_TEXT_BYTES_MIN);
+        if (len > STATUS_TEXT_BYTES_MIN)
+            assert_true(len + (len + detail) * 4 / 3 <= STATUS_WIRE_BYTES_MAX);
+        last = len;
+    }
+    assert_int_equal(last, STATUS_TEXT_BYTES_MIN);
 }
 
 static struct bytes deflate_all(struct arena *arena, struct bytes data, int window_bits)
@@ -212,6 +233,7 @@ int main(void)
         cmocka_unit_test(survives_garbled_details),
         cmocka_unit_test(texts_are_well_formed),
         cmocka_unit_test(texts_are_cut_between_characters),
+        cmocka_unit_test(texts_leave_room_for_details),
         cmocka_unit_test(inflates_in_pieces),
         cmocka_unit_test(joins_gzip_members),
         cmocka_unit_test(a_bomb_takes_bounded_memory),

@@ -56,7 +56,7 @@ static void copy(const char *from, const char *to)
 static int setup(void **state)
 {
     (void)state;
-    strcpy(directory, "/tmp/test_rpc_tls.XXXXXX");
+    (void)snprintf(directory, sizeof(directory), "/tmp/test_rpc_tls.XXXXXX");
     assert_non_null(mkdtemp(directory));
     make_pair("first");
     make_pair("second");

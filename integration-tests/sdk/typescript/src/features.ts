@@ -243,7 +243,8 @@ export async function features(o: Options): Promise<number> {
   const waiting = picked.slice();
   const lane = async (): Promise<void> => {
     for (let name = waiting.shift(); name; name = waiting.shift()) {
-      bad += (await runOne(client, o, name, checks[name])) ? 0 : 1;
+      const ok = await runOne(client, o, name, checks[name]);
+      bad += ok ? 0 : 1; // not in one expression: += would read `bad` before the await
     }
   };
   await Promise.all(Array.from({ length: o.jobs }, lane));
