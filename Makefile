@@ -136,7 +136,7 @@ UNIT_SOURCES := $(if $(T),$(filter $(addprefix %/,$(addsuffix .c,$(T))),$(TEST_S
 
 # ---- main targets -------------------------------------------------------------------------------
 
-.PHONY: all run test check unit conformance sim integration chaos bench fuzz lint format coverage \
+.PHONY: all run test check unit conformance descriptors sim integration chaos bench fuzz lint format coverage \
 	deps install clean help golden tests FORCE
 
 all: $(call archives,$(ALL_LAYERS)) $(BINARY) ## build everything (default)
@@ -152,6 +152,7 @@ test: ## everything a change must pass: deps, lint, units, conformance, scenario
 	$(Q)$(MAKE) --no-print-directory lint
 	$(Q)$(MAKE) --no-print-directory unit
 	$(Q)$(MAKE) --no-print-directory conformance
+	$(Q)$(MAKE) --no-print-directory descriptors
 	$(Q)if [ -e integration-tests/run.sh ]; then $(MAKE) --no-print-directory integration; \
 		else echo "integration: not there yet"; fi
 
@@ -167,6 +168,10 @@ unit: $(call test_binary,$(UNIT_SOURCES)) ## unit tests (T=test_name runs one)
 conformance: $(call test_binary,$(CONFORMANCE_SOURCES)) ## one suite against every store driver
 	$(Q)if [ -n "$^" ]; then .ci/unit.py --serial $(sort $^); \
 		else echo "conformance: not there yet"; fi
+
+descriptors: ## compare proto/ with the official descriptors (needs npm)
+	$(Q)if command -v npm >/dev/null; then proto/tests/check_descriptors.py --fetch $(BUILD)/cache; \
+		else echo "descriptors: SKIPPED: npm is not installed"; fi
 
 integration: all ## scenarios with real processes
 	$(Q)if [ -e integration-tests/run.sh ]; then integration-tests/run.sh; \

@@ -22,8 +22,8 @@
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-/* Takes the query out of everything and returns its call, which the caller must end. The memory goes
- * when the cancellation notice cannot come any more. */
+/* Takes the query out of everything and returns its call, which the caller must end. The memory
+ * goes when the cancellation notice cannot come any more. */
 static struct call *query_end(struct executor *executor, struct query *query)
 {
     struct call *call = query->call;

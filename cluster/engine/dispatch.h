@@ -13,9 +13,9 @@
 #include "proto/api_service_task.pb-c.h"
 
 /** Starts the pending workflow task for a worker that is on the line already (the next task in the
- *  answer to RespondWorkflowTaskCompleted; eager start). `sticky`: the worker has the run cached, so
- *  only events after the previous Started are sent; otherwise all. False, and nothing changed, when
- *  no task can start now or the history does not fit one page of memory: then dispatch as usual.
+ *  answer to RespondWorkflowTaskCompleted; eager start). `sticky`: the worker has the run cached,
+ *  so only events after the previous Started are sent; otherwise all. False, and nothing changed,
+ *  when no task can start now or the history does not fit one page of memory: dispatch as usual.
  *  True: the mark is set and `ret_response` (initialised here) lives in `arena`, which must live as
  *  long as the response, normally the call's. */
 bool dispatch_start_task_now(struct decision *d, struct run *run, const char *identity,

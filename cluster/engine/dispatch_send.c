@@ -10,6 +10,7 @@
 #include "cluster/engine/decide_private.h"
 #include "cluster/engine/decide_query.h"
 #include "cluster/engine/dispatch_private.h"
+#include "cluster/engine/executor_private.h"
 
 /* ---- taking back ----------------------------------------------------------------------------- */
 
@@ -30,6 +31,7 @@ static void undo_workflow_task(struct decision *d, struct run *run, uint64_t non
     workflow_task_schedule(d, run);
     if (!run->task.offered)
         dispatch_workflow_task(d, run);
+    due_update(d->executor, run);
 }
 
 static void undo_handle(struct decision *d, struct request *request)

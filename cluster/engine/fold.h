@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The fold: events → state. One function for the active path, the passive path, rebuild and loading.
+ * The fold: events → state. One function for the active path, the passive path, rebuild, loading.
  */
 #ifndef CLUSTER_ENGINE_FOLD_H
 #define CLUSTER_ENGINE_FOLD_H

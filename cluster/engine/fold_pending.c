@@ -14,7 +14,8 @@ enum err fold_add_activity(struct run *run, int64_t scheduled_event_id, int64_t 
     struct bytes packed)
 {
     struct bytes id = bytes_of(attributes->activity_id);
-    if (run_activity(run, scheduled_event_id) || run_activity_by_id(run, id))
+    if (!attributes->task_queue || run_activity(run, scheduled_event_id) ||
+        run_activity_by_id(run, id))
         return ERR_CORRUPT;
     struct activity *activity = mem_zalloc(1, sizeof(*activity) + id.len + packed.len);
     uint8_t *own = (uint8_t *)(activity + 1);

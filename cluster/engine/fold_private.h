@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The fold's families of events. Every function applies the attributes of one event that was checked
- * to be the next one of an open run; it returns ERR_CORRUPT when they cannot follow.
+ * The fold's families of events. Every function applies the attributes of one event that was
+ * checked to be the next one of an open run; it returns ERR_CORRUPT when they cannot follow.
  */
 #ifndef CLUSTER_ENGINE_FOLD_PRIVATE_H
 #define CLUSTER_ENGINE_FOLD_PRIVATE_H

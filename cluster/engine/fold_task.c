@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Workflow tasks. Started always comes in one batch with the task's outcome, so a folded state never
- * shows a started task.
+ * Workflow tasks. Started always comes in one batch with the task's outcome, so a folded state
+ * never shows a started task.
  */
 #include "cluster/engine/fold_private.h"
 

@@ -170,22 +170,25 @@ static enum err find_batch(struct store_session *session, struct history_read *r
     return OK;
 }
 
-/* Adds a batch's events from *next on; false = the page is full. */
-static bool add_forward(
-    struct history_page *page, const struct batch *batch, int64_t *next, int64_t end)
+/* Adds a batch's events from *next on. */
+static enum err add_forward(struct history_page *page, const struct batch *batch, int64_t *next,
+    int64_t end, bool *ret_full)
 {
     size_t offset = 0;
     struct bytes event;
     struct bytes framed;
     for (int64_t id = batch->first_event_id;
          *next < end && batch_next_event(batch->events, &offset, &event, &framed); id++) {
-        if (id != *next)
+        if (id < *next)
             continue;
-        if (!page_add(page, framed))
-            return false;
+        if (id != *next || batch_event_id(event) != id)
+            return ERR_CORRUPT;
+        *ret_full = !page_add(page, framed);
+        if (*ret_full)
+            return OK;
         ++*next;
     }
-    return true;
+    return OK;
 }
 
 static enum err read_forward(struct store_session *session, struct history_read *read,
@@ -206,10 +209,10 @@ static enum err read_forward(struct store_session *session, struct history_read 
         for (size_t i = 0; !err && i < scan.row_count; i++) {
             struct batch batch;
             err = batch_decode(scan.rows[i].value, &batch);
-            if (!err && !add_forward(page, &batch, &next, segment->to)) {
-                *ret_full = true;
+            if (!err)
+                err = add_forward(page, &batch, &next, segment->to, ret_full);
+            if (*ret_full)
                 return OK;
-            }
         }
         if (err || next == segment->to)
             return err;
@@ -224,13 +227,18 @@ static enum err read_forward(struct store_session *session, struct history_read 
 static enum err add_reverse(struct history_read *read, const struct batch *batch, int64_t from,
     int64_t *end, bool *ret_full)
 {
+    if (batch->event_count > batch->events.len)
+        return ERR_CORRUPT;
     struct bytes *framed = arena_zalloc(&read->arena, batch->event_count, sizeof(*framed));
     size_t offset = 0;
     size_t count = 0;
     struct bytes event;
     while (count < batch->event_count &&
-           batch_next_event(batch->events, &offset, &event, &framed[count]))
+           batch_next_event(batch->events, &offset, &event, &framed[count])) {
+        if (batch_event_id(event) != batch->first_event_id + (int64_t)count)
+            return ERR_CORRUPT;
         count++;
+    }
     if (count != batch->event_count)
         return ERR_CORRUPT;
     for (size_t i = count; i > 0 && *end > from; i--) {
@@ -263,8 +271,6 @@ static enum err read_reverse(struct store_session *session, struct history_read 
         for (size_t i = 0; !err && i < scan.row_count && end > segment->from; i++) {
             struct batch batch;
             err = batch_decode(scan.rows[i].value, &batch);
-            if (!err && (uint64_t)batch.event_count > batch.events.len)
-                err = ERR_CORRUPT;
             if (!err)
                 err = add_reverse(read, &batch, segment->from, &end, ret_full);
             if (err || *ret_full)

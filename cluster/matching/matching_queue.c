@@ -46,6 +46,7 @@ void queue_table_init(struct queue_table *table)
 {
     map_init(&table->queues);
     list_init(&table->idle);
+    list_init(&table->backlogs);
     buffer_init(&table->key);
 }
 
@@ -105,6 +106,7 @@ static void queue_free(struct queue_table *table, struct task_queue *queue)
         poller_free(queue, CONTAINER_OF(queue->poller_order.next, struct poller, link));
     map_release(&queue->pollers);
     list_remove(&queue->idle);
+    list_remove(&queue->backlog);
     (void)map_remove(&table->queues, queue->key);
     mem_free(queue);
 }
@@ -119,10 +121,40 @@ void queue_table_release(struct queue_table *table)
     buffer_release(&table->key);
 }
 
+void queue_add_task(struct queue_table *table, struct task_queue *queue, struct task *task)
+{
+    list_push_back(&queue->tasks, &task->link);
+    if (queue->task_count++ > 0)
+        return;
+    if (queue->polled_ns == INT64_MIN)
+        list_push_front(&table->backlogs, &queue->backlog);
+    else
+        list_push_back(&table->backlogs, &queue->backlog);
+}
+
+void queue_remove_task(struct task_queue *queue, struct task *task)
+{
+    CHECK(queue->task_count > 0);
+    list_remove(&task->link);
+    if (--queue->task_count == 0)
+        list_remove(&queue->backlog);
+}
+
+struct task_queue *queue_unserved(struct queue_table *table, int64_t mono_now_ns)
+{
+    if (list_empty(&table->backlogs))
+        return NULL;
+    struct task_queue *queue = CONTAINER_OF(table->backlogs.next, struct task_queue, backlog);
+    if (queue->poll_count || (queue->polled_ns != INT64_MIN &&
+                                 mono_now_ns - queue->polled_ns < UNSERVED_NS))
+        return NULL;
+    return queue;
+}
+
 void queue_settle(struct queue_table *table, struct task_queue *queue, int64_t mono_now_ns)
 {
     list_remove(&queue->idle);
-    if (queue->task_count || queue->poll_count)
+    if (queue->task_count || queue->poll_count || queue->lost)
         return;
     queue->idle_since_ns = mono_now_ns;
     list_push_back(&table->idle, &queue->idle);
@@ -137,7 +169,7 @@ int64_t queue_table_step(struct queue_table *table, int64_t mono_now_ns, size_t 
             return end_ns;
         if (max-- == 0)
             return mono_now_ns;
-        if (queue->task_count || queue->poll_count)
+        if (queue->task_count || queue->poll_count || queue->lost)
             list_remove(&queue->idle);
         else
             queue_free(table, queue);
@@ -159,11 +191,15 @@ static struct poller *poller_new(struct bytes identity, const char *build_id)
     return poller;
 }
 
-void queue_saw_poll(struct task_queue *queue, const struct poll *poll, int64_t mono_now_ns,
-    int64_t wall_now_ns)
+void queue_saw_poll(struct queue_table *table, struct task_queue *queue, const struct poll *poll,
+    int64_t mono_now_ns, int64_t wall_now_ns)
 {
     queue->polled_ns = mono_now_ns;
     queue->gone = false;
+    if (list_linked(&queue->backlog)) {
+        list_remove(&queue->backlog);
+        list_push_back(&table->backlogs, &queue->backlog);
+    }
     struct bytes identity = bytes_of(poll->identity);
     const char *build_id = poll->build_id ? poll->build_id : "";
     struct poller *poller = map_get(&queue->pollers, identity);

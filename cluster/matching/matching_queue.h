@@ -18,6 +18,7 @@
 #define POLLER_KEEP_NS       (300 * NS_PER_S) /* pollers are shown so long after their last poll */
 #define POLLERS_MAX          256u             /* shown per queue; the longest silent is forgotten */
 #define STICKY_SILENCE_NS    (10 * NS_PER_S)  /* a sticky queue without a poll is given up */
+#define UNSERVED_NS          (60 * NS_PER_S)  /* a backlog nobody polls gives way to others */
 #define RATE_BUCKETS         6
 #define RATE_BUCKET_NS       (5 * NS_PER_S)
 
@@ -42,6 +43,8 @@ struct poller {
 struct task_queue {
     struct list idle; /* in queue_table.idle while nothing waits */
     int64_t idle_since_ns;
+    struct list backlog; /* in queue_table.backlogs while tasks wait */
+    bool lost;           /* tasks were dropped: wanted again at the next poll */
     struct bytes key; /* own memory: kind, namespace id, name */
     struct list tasks;
     size_t task_count;
@@ -58,7 +61,8 @@ struct task_queue {
 /** All queues. Zero-initialised memory is not valid: queue_table_init(). */
 struct queue_table {
     struct map queues;
-    struct list idle; /* longest idle first */
+    struct list idle;     /* longest idle first */
+    struct list backlogs; /* queues with tasks; about the longest unserved first */
     struct buffer key; /* scratch */
 };
 
@@ -72,6 +76,10 @@ struct task_queue *queue_find(struct queue_table *table, enum task_kind kind,
 struct task_queue *queue_get(struct queue_table *table, enum task_kind kind,
     const struct uuid *namespace_id, struct bytes name);
 bool queue_is_of(const struct task_queue *queue, const struct uuid *namespace_id);
+void queue_add_task(struct queue_table *table, struct task_queue *queue, struct task *task);
+void queue_remove_task(struct task_queue *queue, struct task *task);
+/** A queue with tasks that nobody has polled for a while, or NULL. */
+struct task_queue *queue_unserved(struct queue_table *table, int64_t mono_now_ns);
 /** To be called when something stopped waiting: an empty queue becomes idle. */
 void queue_settle(struct queue_table *table, struct task_queue *queue, int64_t mono_now_ns);
 /** Forgets queues that were idle long enough; at most `max`. Returns when the next one will be
@@ -79,8 +87,8 @@ void queue_settle(struct queue_table *table, struct task_queue *queue, int64_t m
 int64_t queue_table_step(struct queue_table *table, int64_t mono_now_ns, size_t max);
 
 /** Notes who polls. */
-void queue_saw_poll(struct task_queue *queue, const struct poll *poll, int64_t mono_now_ns,
-    int64_t wall_now_ns);
+void queue_saw_poll(struct queue_table *table, struct task_queue *queue, const struct poll *poll,
+    int64_t mono_now_ns, int64_t wall_now_ns);
 /** Nobody serves this sticky queue. */
 bool queue_is_deserted(const struct task_queue *queue, int64_t mono_now_ns);
 

@@ -11,10 +11,10 @@
  *     is recycled, by the queue thread, when the last of them is in. So the struct outlives both
  *     the holder and the transport without a reference count: `sent` comes only after the holder's
  *     end.
- * I2  Only the queue thread starts receiving batches and recycles; the holder, on any thread, starts
- *     exactly one sending batch and does not touch the call afterwards.
- * I3  `watch` is NONE, a mail or GONE. GONE is final. Whoever exchanges a mail out of it decides its
- *     fate: the queue thread posts it, the holder takes it back. Hence never both, never twice.
+ * I2  Only the queue thread starts receiving batches and recycles; the holder, on any thread,
+ *     starts exactly one sending batch and does not touch the call afterwards.
+ * I3  `watch` is NONE, a mail or GONE. GONE is final. Whoever exchanges a mail out of it decides
+ *     its fate: the queue thread posts it, the holder takes it back. Never both, never twice.
  *
  * RECV_CLOSE_ON_SERVER is a batch of its own, because the client's departure must be seen while a
  * long poll is parked. Joining it to the sending batch gains nothing measurable (bench_rpc).

@@ -49,9 +49,9 @@ struct rpc_queue {
 
 /** Asks the server for one more call, to be announced on this queue. */
 void rpc_call_listen(struct rpc_queue *queue);
-/** An event of the queue: `tag` and `success` as they came out of it. True when it ended the queue's
- *  last call, which happens once, after the server was shut down: until then some are asked for.
- *  Queue thread. */
+/** An event of the queue: `tag` and `success` as they came out of it. True when it ended the
+ *  queue's last call, which happens once, after the server was shut down: until then some are asked
+ *  for. Queue thread. */
 NODISCARD bool rpc_call_event(void *tag, bool success);
 /** Frees the calls; all must have been recycled. */
 void rpc_call_release_all(struct rpc_queue *queue);

@@ -2,9 +2,9 @@
  *
  * Unary calls. One batch per call carries all six operations, so one event ends it.
  *
- * Threading: `threads` completion queues with a thread each; a connection belongs to one of them, and
- * its completions run there. A call takes the next connection in turn. The mutex guards the free
- * list and the number of calls under way; it is never held while calling out.
+ * Threading: `threads` completion queues with a thread each; a connection belongs to one of them,
+ * and its completions run there. A call takes the next connection in turn. The mutex guards the
+ * free list and the number of calls under way; it is never held while calling out.
  *
  * A call object is owned by the queue between start_batch and its event: the starter does not touch
  * it afterwards, because the event may already have recycled it.

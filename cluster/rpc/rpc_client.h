@@ -30,9 +30,9 @@ struct rpc_client_options {
     const char *tls_cert_file;
     const char *tls_key_file;
     const char *tls_server_name;
-    int tls;                 /* 1 = TLS even without a CA file (system roots) */
-    int connections;         /* 0 = 1; load generators use more */
-    int threads;             /* completion-queue threads; 0 = 1 */
+    int tls;         /* 1 = TLS even without a CA file (system roots) */
+    int connections; /* 0 = 1; load generators use more */
+    int threads;     /* completion-queue threads; 0 = 1 */
     const struct rpc_header *headers;
     size_t header_count;
 };
@@ -40,9 +40,9 @@ struct rpc_client_options {
 /** Outcome of one call. Bytes live in the arena given (blocking) or until the callback returns. */
 struct rpc_result {
     enum grpc_code code;
-    const char *message;     /* "" when OK */
-    struct bytes body;       /* serialized response */
-    struct bytes details;    /* grpc-status-details-bin, may be empty; see rpc_status_detail */
+    const char *message;  /* "" when OK */
+    struct bytes body;    /* serialized response */
+    struct bytes details; /* grpc-status-details-bin, may be empty; see rpc_status_detail */
 };
 
 typedef void rpc_done_fn(const struct rpc_result *result, void *ctx);
@@ -51,11 +51,12 @@ NODISCARD enum err rpc_client_open(
     const struct rpc_client_options *options, struct rpc_client **ret_client, char ret_reason[256]);
 /** Waits for the completions of all calls under way. */
 void rpc_client_close(struct rpc_client *client);
-/** Blocks until answered or `timeout_ns` passed. `method` = "/package.Service/Method". Any thread. */
+/** Blocks until answered or `timeout_ns` passed. `method` = "/package.Service/Method". Any thread
+ *  but those of gRPC. */
 struct rpc_result rpc_client_call(struct rpc_client *client, const char *method, struct bytes body,
     int64_t timeout_ns, struct arena *arena);
-/** Starts a call; `done` runs once, on a gRPC thread, and must not block: it may start further calls,
- *  but neither wait for one nor close the client. Any thread. */
+/** Starts a call; `done` runs once, on a gRPC thread, and must not block: it may start further
+ *  calls, but neither wait for one nor close the client. Any thread. */
 void rpc_client_start(struct rpc_client *client, const char *method, struct bytes body,
     int64_t timeout_ns, rpc_done_fn *done, void *ctx);
 

@@ -10,10 +10,10 @@
 
 #include "cluster/rpc/rpc_wire.h"
 
-#define HEALTH_PREFIX "/grpc.health.v1.Health/"
-#define REQUEST_SERVICE 1u
-#define RESPONSE_STATUS 1u
-#define STATUS_SERVING 1
+#define HEALTH_PREFIX      "/grpc.health.v1.Health/"
+#define REQUEST_SERVICE    1u
+#define RESPONSE_STATUS    1u
+#define STATUS_SERVING     1
 #define STATUS_NOT_SERVING 2
 
 static bool parse_request(struct bytes request, struct bytes *ret_service)
@@ -49,8 +49,8 @@ bool rpc_health_handle(struct call *call, bool serving, const char *const *servi
     struct bytes none = {0};
     if (strcmp(method, "Check") != 0) {
         char text[256];
-        (void)snprintf(text, sizeof(text),
-            "unknown method %.100s for service grpc.health.v1.Health", method);
+        (void)snprintf(
+            text, sizeof(text), "unknown method %.100s for service grpc.health.v1.Health", method);
         call_fail(call, GRPC_UNIMPLEMENTED, text, NULL, none);
     } else if (!parse_request(call->request, &service)) {
         call_fail(call, GRPC_INVALID_ARGUMENT, "ill-formed HealthCheckRequest", NULL, none);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Bounded inflating on zlib. The output starts at a guess and doubles: the arena holds at most twice
- * the result, and never more than twice the bound. The only file that includes zlib.h.
+ * Bounded inflating on zlib. The output starts at a guess and doubles, so the arena holds at most
+ * about twice the bound. The only file that includes zlib.h.
  *
  * A gzip body may consist of several members (RFC 1952, 2.2); they are joined, as other servers do.
  */
@@ -16,7 +16,7 @@
 
 /* 15 bits of window; + 32 lets zlib tell gzip from zlib framing by the header. */
 #define WINDOW_BITS (15 + 32)
-#define OUTPUT_MIN 256u
+#define OUTPUT_MIN  256u
 #define RATIO_GUESS 4u
 
 struct inflater {

@@ -3,7 +3,7 @@
  * Inflates gzip and zlib message bodies with a hard bound on what comes out.
  *
  * Why not the C core's own decompression: it inflates without a limit and checks the size
- * afterwards, so a few kilobytes sent by a stranger become gigabytes of memory. Here inflating stops
+ * afterwards, so a few megabytes sent by a stranger become gigabytes of memory. Here inflating ends
  * with the first byte too many.
  */
 #ifndef CLUSTER_RPC_RPC_INFLATE_H

@@ -4,18 +4,18 @@
  *
  * Threading: each completion queue has one thread, which polls the sockets of the connections that
  * the core assigned to it, runs the core's work for them and our events (rpc_call.c). There is no
- * other thread of ours; the core adds one or two for timers, which sleep. POSTED_PER_QUEUE calls are
- * asked for at any time, each arrival asks for the next; arrivals beyond wait inside the core.
+ * other thread of ours; the core adds a few that sleep. POSTED_PER_QUEUE calls are asked for at any
+ * time, each arrival asks for the next; arrivals beyond wait inside the core.
  *
  * End: drain (shutdown_and_notify, grace, cancel_all_calls) → the shutdown event, which comes when
  * the last connection is gone. Calls may still be held then, and ending them needs a live queue; so
  * close waits for the last call of each queue before the queues are shut down. Their threads take
  * out what is left and return: an undrained queue would leak.
  *
- * Message size: the core's own limit is off. Its text differs from the one that clients know, and it
- * is applied only after the whole message was buffered, so it saves no memory (measured with 1.51).
- * What bounds memory is the resource quota: at its edge the core resets streams. rpc_call.c refuses
- * messages that are too large, with the right text.
+ * Message size: the core's own limit is off. Its text differs from the one that clients know, and
+ * it is applied only after the whole message was buffered, so it saves no memory (measured with
+ * 1.51). What bounds memory is the resource quota: at its edge the core resets streams. rpc_call.c
+ * refuses messages that are too large, with the right text.
  */
 #include "cluster/rpc/rpc_server.h"
 
@@ -40,13 +40,15 @@
 #include "cluster/rpc/rpc_inflate.h"
 #include "cluster/rpc/rpc_tls.h"
 
-#define POSTED_PER_QUEUE 128
-#define QUEUES_MAX 64
-#define METADATA_BYTES_MAX (64 * 1024) /* authorization tokens can be long */
-#define PING_INTERVAL_MIN_MS 5000
+#define POSTED_PER_QUEUE      128
+#define QUEUES_MAX            64
+#define METADATA_BYTES_MAX    (64 * 1024) /* authorization tokens can be long */
+#define PING_INTERVAL_MIN_MS  5000
+#define KEEPALIVE_MS          (60 * 1000) /* finds workers whose machine died, so their polls end */
+#define KEEPALIVE_TIMEOUT_MS  (10 * 1000)
 #define CONNECTION_AGE_MAX_MS (5 * 60 * 1000)
-#define CONNECTION_GRACE_MS (70 * 1000) /* longer than the longest poll */
-#define HANDSHAKE_TIMEOUT_MS (10 * 1000)
+#define CONNECTION_GRACE_MS   (70 * 1000) /* longer than the longest poll */
+#define HANDSHAKE_TIMEOUT_MS  (10 * 1000)
 
 struct rpc_server {
     struct arena arena; /* what lives as long as the server */
@@ -131,6 +133,9 @@ static grpc_server *create_server(grpc_resource_quota *quota)
         int_arg(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, PING_INTERVAL_MIN_MS),
         int_arg(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0),
         int_arg(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
+        int_arg(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
+        int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS),
+        int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),
         int_arg(GRPC_ARG_MAX_CONNECTION_AGE_MS, CONNECTION_AGE_MAX_MS),
         int_arg(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, CONNECTION_GRACE_MS),
         int_arg(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS),
@@ -218,8 +223,8 @@ static void open_metrics(struct rpc_shared *shared, struct metrics *metrics)
 {
     if (!metrics)
         return;
-    shared->started = metrics_counter(
-        metrics, "strait_rpc_started_total", NULL, "Calls that arrived over gRPC.");
+    shared->started =
+        metrics_counter(metrics, "strait_rpc_started_total", NULL, "Calls that arrived over gRPC.");
     shared->cancelled = metrics_counter(metrics, "strait_rpc_cancelled_total", NULL,
         "Calls whose client went away or whose deadline passed.");
     for (int code = 0; code < RPC_STATUS_CODES; code++) {
@@ -285,8 +290,8 @@ enum err rpc_server_open(const struct rpc_server_options *options, struct rpc_se
     pthread_mutex_init(&server->mutex, NULL);
     cond_init(&server->cond);
     server->quota = grpc_resource_quota_create("rpc");
-    grpc_resource_quota_resize(server->quota,
-        options->memory_bytes_max ? options->memory_bytes_max : RPC_MEMORY_DEFAULT);
+    grpc_resource_quota_resize(
+        server->quota, options->memory_bytes_max ? options->memory_bytes_max : RPC_MEMORY_DEFAULT);
     server->server = create_server(server->quota);
     server->shared = (struct rpc_shared){
         .server = server->server,

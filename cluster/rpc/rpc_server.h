@@ -3,10 +3,10 @@
  * gRPC server on the C core. Accepts every unary method by name and hands each request over as a
  * `struct call`; knows nothing of what the methods mean.
  *
- * Threads: each of `threads` completion queues has one thread, started by rpc_server_open and joined
- * by rpc_server_close. `handle` runs on them. Calls may be ended from any thread; a parked call costs
- * memory (about 2 KiB here, some 10 KiB in the core), no thread. All other functions here may be
- * called from any one thread that is not a thread of the server.
+ * Threads: each of `threads` completion queues has one thread, started by rpc_server_open and
+ * joined by rpc_server_close. `handle` runs on them. Calls may be ended from any thread; a parked
+ * call costs 16 KiB, no thread. All other functions here may be called from any one thread that is
+ * not a thread of the server.
  */
 #ifndef CLUSTER_RPC_RPC_SERVER_H
 #define CLUSTER_RPC_RPC_SERVER_H
@@ -26,11 +26,11 @@ struct rpc_server_options {
     const char *tls_cert_file; /* NULL = plaintext; reloaded when the file changes */
     const char *tls_key_file;
     const char *tls_client_ca_file; /* NULL = no client certificates wanted */
-    int threads;               /* completion-queue threads; 0 = 1 */
+    int threads;                    /* completion-queue threads; 0 = 1 */
     /* Bound of what the core may hold in buffers, 0 = RPC_MEMORY_DEFAULT. Beyond it, calls and
      * connections are refused with RESOURCE_EXHAUSTED. */
     size_t memory_bytes_max;
-    struct metrics *metrics;   /* may be NULL */
+    struct metrics *metrics; /* may be NULL */
     /* Names that grpc.health.v1.Health knows, ended by NULL; without a list it knows every name. */
     const char *const *services;
     /* Takes over the call. Runs on a gRPC thread: must not block. */

@@ -13,11 +13,11 @@
 
 #define TYPE_URL_PREFIX "type.googleapis.com/"
 
-#define STATUS_CODE 1u
+#define STATUS_CODE    1u
 #define STATUS_MESSAGE 2u
 #define STATUS_DETAILS 3u
-#define ANY_TYPE_URL 1u
-#define ANY_VALUE 2u
+#define ANY_TYPE_URL   1u
+#define ANY_VALUE      2u
 
 /* Bytes of the well-formed UTF-8 sequence at `text`, 0 when it is ill-formed or longer than `len`.
  * Table 3-7 of the Unicode standard. */

@@ -18,8 +18,8 @@
 #include "cluster/base/bytes.h"
 #include "cluster/base/err.h"
 
-/** Many clients accept no more than 8 KiB of trailers, and see a failure of the transport instead of
- *  ours beyond. The text travels twice beside the details, so it is what must give way. */
+/** Many clients accept no more than 8 KiB of trailers, and see a failure of the transport instead
+ *  of ours beyond. The text travels twice beside the details, so it is what must give way. */
 #define STATUS_WIRE_BYTES_MAX 7800u
 #define STATUS_TEXT_BYTES_MIN 256u /* this much is always kept */
 

@@ -3,9 +3,9 @@
  * Certificates from files, with reload.
  *
  * The core asks for the server's certificate at each handshake, on whatever thread runs it. We
- * answer "unchanged" unless a file's identity (inode, size, mtime) differs from what was last handed
- * over, looking at most every RECHECK_NS. Certificate and key are two files, replaced one after the
- * other: a pair that does not match is not handed over, and looked at again later.
+ * answer "unchanged" unless a file's identity (inode, size, mtime) differs from what was last
+ * handed over, looking at most every RECHECK_NS. Certificate and key are two files, replaced one
+ * after the other: a pair that does not match is not handed over, and looked at again later.
  */
 #include "cluster/rpc/rpc_tls.h"
 
@@ -30,7 +30,7 @@
 #include "cluster/base/log.h"
 
 #define PEM_BYTES_MAX (1u * MIB)
-#define RECHECK_NS (NS_PER_S / 2)
+#define RECHECK_NS    (NS_PER_S / 2)
 
 /* Zero = no file. */
 struct file_id {
@@ -187,7 +187,7 @@ static grpc_ssl_certificate_config_reload_status load(
                               : GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_FAIL;
     }
     grpc_ssl_pem_key_cert_pair pair = {.private_key = pem.key, .cert_chain = pem.cert};
-    /* The core 1.51 aborts on a config without roots from a fetcher, even where they are not used. */
+    /* The core 1.51 aborts on a fetched config without roots, even where they are not used. */
     const char *roots = pem.client_ca ? pem.client_ca : pem.cert;
     *ret_config = grpc_ssl_server_certificate_config_create(roots, &pair, 1);
     log_info("rpc.certificate_loaded", "file=%s", log_quote(source->cert_file));
@@ -249,7 +249,8 @@ enum err rpc_tls_client(const char *ca_file, const char *cert_file, const char *
     if (err)
         return err;
     if (!cert_file != !key_file) {
-        (void)snprintf(ret_reason, RPC_REASON_BYTES, "a client certificate needs its key, and back");
+        (void)snprintf(
+            ret_reason, RPC_REASON_BYTES, "a client certificate needs its key, and back");
         return ERR_CONFIG;
     }
     grpc_ssl_pem_key_cert_pair pair;

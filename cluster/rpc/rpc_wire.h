@@ -14,10 +14,10 @@
 
 #include "cluster/base/bytes.h"
 
-#define WIRE_VARINT 0u
-#define WIRE_FIXED64 1u
-#define WIRE_BYTES 2u
-#define WIRE_FIXED32 5u
+#define WIRE_VARINT           0u
+#define WIRE_FIXED64          1u
+#define WIRE_BYTES            2u
+#define WIRE_FIXED32          5u
 #define WIRE_VARINT_BYTES_MAX 10u
 
 /** One field as read: `value` for numbers, `data` for length-delimited ones. */

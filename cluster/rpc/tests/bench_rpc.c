@@ -82,8 +82,8 @@ static void next(const struct rpc_result *result, void *ctx)
         return;
     }
     static const uint8_t body[32] = {1};
-    rpc_client_start(client, "/bench.Bench/Echo", bytes_make(body, sizeof(body)), 30 * NS_PER_S,
-        next, ctx);
+    rpc_client_start(
+        client, "/bench.Bench/Echo", bytes_make(body, sizeof(body)), 30 * NS_PER_S, next, ctx);
 }
 
 static double clock_s(clockid_t clock)
@@ -137,7 +137,7 @@ static double measure(struct settings *settings, double base)
     double cpu_us = (clock_s(CLOCK_PROCESS_CPUTIME_ID) - start_cpu_s) * 1e6 / count;
     if (!settings->by_hand)
         atomic_store(&stopping, true);
-    printf("%-5s in flight %4d  connections %2d  threads %d+%d  %8.0f rpc/s  %5.1f us cpu/rpc  x%.2f\n",
+    printf("%-5s in flight %4d  connections %2d  threads %d+%d  %8.0f rpc/s  %5.1f us cpu  x%.2f\n",
         settings->by_hand ? "hand" : "echo", settings->in_flight, settings->connections,
         settings->server_threads, settings->client_threads, rate, cpu_us,
         base > 0 ? rate / base : 1.0);

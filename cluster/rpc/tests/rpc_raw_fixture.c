@@ -58,8 +58,9 @@ void raw_channel_close(struct raw_channel *channel)
 {
     grpc_channel_destroy(channel->channel);
     grpc_completion_queue_shutdown(channel->cq);
-    while (grpc_completion_queue_next(channel->cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL)
-               .type != GRPC_QUEUE_SHUTDOWN)
+    while (
+        grpc_completion_queue_next(channel->cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL).type !=
+        GRPC_QUEUE_SHUTDOWN)
         ;
     grpc_completion_queue_destroy(channel->cq);
     mem_free(channel);
@@ -75,8 +76,8 @@ struct raw *raw_start(struct raw_channel *channel, const char *method, struct by
     if (timeout_ns != INT64_MAX)
         deadline = gpr_time_add(
             gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_nanos(timeout_ns, GPR_TIMESPAN));
-    raw->call = grpc_channel_create_call(channel->channel, NULL, GRPC_PROPAGATE_DEFAULTS,
-        channel->cq, path, NULL, deadline, NULL);
+    raw->call = grpc_channel_create_call(
+        channel->channel, NULL, GRPC_PROPAGATE_DEFAULTS, channel->cq, path, NULL, deadline, NULL);
     grpc_slice_unref(path);
     grpc_slice slice = grpc_empty_slice();
     if (body.len > 0)

@@ -85,8 +85,8 @@ static void reads_loop_headers(void **state)
         char reason[256];
         assert_int_equal(rpc_client_open(&options, &client, reason), OK);
         CLEANUP(arena_release) struct arena arena = {0};
-        struct rpc_result result = rpc_client_call(
-            client, "/test.Test/Flags", bytes_make(NULL, 0), 10 * NS_PER_S, &arena);
+        struct rpc_result result =
+            rpc_client_call(client, "/test.Test/Flags", bytes_make(NULL, 0), 10 * NS_PER_S, &arena);
         assert_bytes(result.body, cases[i].flags);
         rpc_client_close(client);
     }
@@ -163,8 +163,8 @@ static void refuses_large_messages_with_the_known_text(void **state)
         struct rpc_result result = ask(&arena, "/test.Test/Echo", body);
         assert_int_equal(result.code, GRPC_RESOURCE_EXHAUSTED);
         char text[128];
-        (void)snprintf(text, sizeof(text), "grpc: received message larger than max (%zu vs. 4194304)",
-            sizes[i]);
+        (void)snprintf(text, sizeof(text),
+            "grpc: received message larger than max (%zu vs. 4194304)", sizes[i]);
         assert_string_equal(result.message, text);
     }
 }
@@ -178,8 +178,8 @@ static void inflates_gzip_requests(void **state)
     for (size_t i = 0; i < 2000; i++)
         body[i] = (uint8_t)(i * i >> 3);
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
-        struct raw *raw = raw_start(
-            channel, "/test.Test/Echo", bytes_make(body, sizes[i]), 20 * NS_PER_S, NULL);
+        struct raw *raw =
+            raw_start(channel, "/test.Test/Echo", bytes_make(body, sizes[i]), 20 * NS_PER_S, NULL);
         raw_wait(channel, 1);
         assert_int_equal(raw_status(raw), GRPC_OK);
         assert_int_equal(raw_response_len(raw), sizes[i]);
@@ -213,17 +213,17 @@ static void answers_health_checks(void **state)
     struct rpc_result result = ask(&arena, check, bytes_make(NULL, 0));
     assert_bytes(result.body, "\x08\x02");
     rpc_server_set_serving(fixture.server, 1);
-    result = ask(&arena, check, bytes_make("\x0a\x03"
-                                           "any",
-                                    5));
+    result = ask(&arena, check,
+        bytes_make("\x0a\x03"
+                   "any",
+            5));
     assert_bytes(result.body, "\x08\x01");
     rpc_server_set_serving(fixture.server, 0);
     result = ask(&arena, check, bytes_make("\x0a\x7f", 2));
     assert_int_equal(result.code, GRPC_INVALID_ARGUMENT);
     result = ask(&arena, "/grpc.health.v1.Health/Watch", bytes_make(NULL, 0));
     assert_int_equal(result.code, GRPC_UNIMPLEMENTED);
-    assert_string_equal(
-        result.message, "unknown method Watch for service grpc.health.v1.Health");
+    assert_string_equal(result.message, "unknown method Watch for service grpc.health.v1.Health");
 }
 
 static void counts_calls(void **state)

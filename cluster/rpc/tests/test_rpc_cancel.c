@@ -69,8 +69,7 @@ static void wait_cancelled(struct call *call)
 static struct raw *start_parked(int64_t timeout_ns)
 {
     int before = fixture.parked_count;
-    struct raw *raw =
-        raw_start(channel, "/test.Test/Park", bytes_of("x"), timeout_ns, NULL);
+    struct raw *raw = raw_start(channel, "/test.Test/Park", bytes_of("x"), timeout_ns, NULL);
     fixture_wait_parked(&fixture, before + 1);
     return raw;
 }

@@ -31,7 +31,8 @@ static void a_port_in_use_is_refused_clearly(void **state)
     assert_int_equal(rpc_server_open(&options, &second, reason), ERR_IO);
     assert_null(second);
     char want[256];
-    (void)snprintf(want, sizeof(want), "cannot listen on %s: Address already in use", fixture.address);
+    (void)snprintf(
+        want, sizeof(want), "cannot listen on %s: Address already in use", fixture.address);
     assert_string_equal(reason, want);
     fixture_close(&fixture);
     /* The port is free again. */
@@ -43,7 +44,8 @@ static void a_port_in_use_is_refused_clearly(void **state)
 static void nonsense_addresses_are_refused(void **state)
 {
     (void)state;
-    static const char *const cases[] = {"", "nowhere", "256.1.1.1:7", "127.0.0.1:99999", "203.0.113.1:0"};
+    static const char *const cases[] = {
+        "", "nowhere", "256.1.1.1:7", "127.0.0.1:99999", "203.0.113.1:0"};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct rpc_server_options options = {.listen = cases[i], .handle = fixture_handle};
         struct rpc_server *server = NULL;
@@ -66,11 +68,11 @@ static void health_knows_listed_services(void **state)
     assert_int_equal(rpc_client_open(&client_options, &fixture.client, reason), OK);
     CLEANUP(arena_release) struct arena arena = {0};
     const char *check = "/grpc.health.v1.Health/Check";
-    struct rpc_result result = rpc_client_call(
-        fixture.client, check, bytes_make("\n\003a.B", 5), 10 * NS_PER_S, &arena);
+    struct rpc_result result =
+        rpc_client_call(fixture.client, check, bytes_make("\n\003a.B", 5), 10 * NS_PER_S, &arena);
     assert_int_equal(result.code, GRPC_OK);
-    result = rpc_client_call(
-        fixture.client, check, bytes_make("\n\003a.C", 5), 10 * NS_PER_S, &arena);
+    result =
+        rpc_client_call(fixture.client, check, bytes_make("\n\003a.C", 5), 10 * NS_PER_S, &arena);
     assert_int_equal(result.code, GRPC_NOT_FOUND);
     fixture_close(&fixture);
 }
@@ -255,7 +257,8 @@ static void draining_cancels_what_outlives_the_grace(void **state)
     assert_true(drainer.took_ns >= 200 * NS_PER_MS && drainer.took_ns < 5 * NS_PER_S);
     raw_wait(channel, COUNT);
     for (int i = 0; i < COUNT; i++) {
-        assert_true(raw_status(raws[i]) == GRPC_UNAVAILABLE || raw_status(raws[i]) == GRPC_CANCELLED);
+        assert_true(
+            raw_status(raws[i]) == GRPC_UNAVAILABLE || raw_status(raws[i]) == GRPC_CANCELLED);
         raw_free(raws[i]);
     }
     for (int i = 0; i < 2000 && atomic_load(&mails) < COUNT; i++) {

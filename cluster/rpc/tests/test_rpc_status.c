@@ -183,8 +183,8 @@ static void inflates_in_pieces(void **state)
         if (len > 0)
             assert_int_equal(
                 inflate_all(inflater, &arena, packed, step, len - 1, &got), ERR_TOO_LARGE);
-        assert_int_equal(inflate_all(inflater, &arena,
-                             bytes_make(packed.data, packed.len - 1), step, len, &got),
+        assert_int_equal(
+            inflate_all(inflater, &arena, bytes_make(packed.data, packed.len - 1), step, len, &got),
             ERR_CORRUPT);
     }
     inflater_close(inflater);
@@ -204,7 +204,8 @@ static void joins_gzip_members(void **state)
     assert_int_equal(
         inflate_all(inflater, &arena, bytes_make(both, one.len + two.len), 3, 100, &got), OK);
     assert_true(bytes_equal(got, bytes_of("one two")));
-    assert_int_equal(inflate_all(inflater, &arena, bytes_of("not gzip"), 3, 100, &got), ERR_CORRUPT);
+    assert_int_equal(
+        inflate_all(inflater, &arena, bytes_of("not gzip"), 3, 100, &got), ERR_CORRUPT);
     inflater_close(inflater);
 }
 
