@@ -27,6 +27,7 @@
 #include "cluster/node_private.h"
 #include "cluster/rpc/rpc_server.h"
 #include "cluster/version.h"
+#include "replicator/bus.h"
 #include "replicator/replicator.h"
 
 /* ---- surroundings ----------------------------------------------------------------------------- */
@@ -92,7 +93,7 @@ static const struct store_driver *driver_of(enum config_driver driver)
     case CONFIG_DRIVER_MARIADB:
         return store_driver_mariadb();
     case CONFIG_DRIVER_MEMORY:
-        return store_driver_memory();
+        return store_driver_sqlite(); /* without a file it lives in memory */
     }
     return NULL;
 }
@@ -107,7 +108,7 @@ static enum err open_store(struct node *node, char reason[256])
         .user = config->user,
         .password = config->password,
         .name = config->name,
-        .file = config->file,
+        .file = config->driver == CONFIG_DRIVER_MEMORY ? NULL : config->file,
         .tls_mode = tls_mode(config->tls),
         .tls_ca_file = config->tls_ca_file,
         .readers = (int)config->pool_readers,
@@ -140,7 +141,7 @@ static void poll_empty(void *ctx, struct poll *poll)
 static void matching_room(void *ctx, struct uuid namespace_id)
 {
     struct node *node = ctx;
-    engine_namespace_changed(node->engine, namespace_id);
+    engine_offers_lost(node->engine, namespace_id);
 }
 
 static void matching_overflow(void *ctx, struct uuid namespace_id)
@@ -350,6 +351,7 @@ static enum err open_parts(struct node *node, char reason[256])
         .metrics = node->metrics,
         .waker = loop_waker(node->service),
         .config = &node->config->replication,
+        .server_version = STRAIT_VERSION,
         .shards = (int32_t)node->config->cluster.shards};
     err = replicator_open(&replicator, &node->replicator, reason);
     if (!err)
@@ -428,7 +430,10 @@ void node_close(struct node *node, int64_t grace_ns)
     if (node->rpc)
         rpc_server_close(node->rpc);
     node_console_close(node);
-    loop_stop_all(node);
+    for (int i = 0; i < node->loop_count; i++)
+        loop_stop(node->loops[i]);
+    if (node->service)
+        loop_stop(node->service);
     admin_close(node->admin);
     frontend_close(node->frontend);
     failover_close(node->failover);

@@ -47,6 +47,12 @@ static uint64_t get_le(const uint8_t *at, size_t size)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
+/* Of the meta and of the header before the hash itself. */
+static uint64_t envelope_hash(const uint8_t *header, struct bytes meta)
+{
+    return hash64(meta, hash64(bytes_make(header, AT_META_HASH), 0));
+}
+
 enum err batch_decode(struct bytes value, struct batch *ret_batch)
 {
     if (value.len < BATCH_HEADER_BYTES)
@@ -71,7 +77,7 @@ enum err batch_decode(struct bytes value, struct batch *ret_batch)
         batch.first_event_id > INT64_MAX - batch.event_count)
         return ERR_CORRUPT;
     if (hash64(batch.events, batch.digest_before) != batch.digest ||
-        hash64(batch.meta, batch.digest) != get_le(header + AT_META_HASH, 8))
+        envelope_hash(header, batch.meta) != get_le(header + AT_META_HASH, 8))
         return ERR_CORRUPT;
     *ret_batch = batch;
     return OK;
@@ -190,8 +196,8 @@ struct blob *batch_finish(
     put_le(header + AT_META_LEN, meta.len, 4);
     put_le(header + AT_DIGEST_BEFORE, digest_before, 8);
     put_le(header + AT_DIGEST, digest, 8);
-    put_le(header + AT_META_HASH,
-        hash64(bytes_make(blob->data + BATCH_HEADER_BYTES + events.len, meta.len), digest), 8);
+    struct bytes stored_meta = bytes_make(blob->data + BATCH_HEADER_BYTES + events.len, meta.len);
+    put_le(header + AT_META_HASH, envelope_hash(header, stored_meta), 8);
     *builder = (struct batch_builder){0};
     *ret_digest = digest;
     return blob;

@@ -10,7 +10,7 @@
  *   8  i64 version          16  i64 first event id
  *  24  i64 last event time  32  u32 events bytes   36  u32 meta bytes
  *  40  u64 previous digest  48  u64 digest = hash64(events, previous digest)
- *  56  u64 hash64(meta, digest)
+ *  56  u64 hash64(meta, hash64(header bytes 0 to 55, 0))
  *
  * All events of a batch have consecutive ids and one version. Bytes from disk and wire are hostile
  * until batch_decode() returned OK.

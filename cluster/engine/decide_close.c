@@ -16,9 +16,6 @@
 void run_closed(struct decision *d, struct run *run)
 {
     CHECK(!run_is_open(run));
-    run->task.scheduled_event_id = 0;
-    run->task.transient = false;
-    run->task.not_before_ns = 0;
     run->visibility_changed = true;
     decision_touch(d, run);
     queries_closed(d, run);

@@ -5,9 +5,7 @@
  */
 #include <stdlib.h>
 
-#include "cluster/base/proto_arena.h"
 #include "cluster/engine/decide_private.h"
-#include "cluster/engine/decide_query.h"
 
 static int64_t earlier(int64_t a, int64_t b)
 {
@@ -179,6 +177,8 @@ void run_recover(struct decision *d, struct run *run)
     bool wants_task = buffered_flush(d, run);
     unsettle_activities(d, run);
     if (takeover) {
+        /* Matching dropped its tasks when the namespace was passive. */
+        run_forget_offers(run);
         sticky_clear(d, run);
         run->task_heartbeat_since_ns = 0;
         if (run->task.transient) {

@@ -94,7 +94,7 @@ struct history_read {
 };
 void history_read_start(struct decision *d, const struct run *run, struct history_read *read);
 
-/* ---- page tokens (history_token.c) ------------------------------------------------------------ */
+/* ---- page tokens (history_token.c) ----------------------------------------------------------- */
 
 /** Where a reader goes on. */
 struct history_token {

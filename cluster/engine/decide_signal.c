@@ -4,7 +4,9 @@
  */
 #include <string.h>
 
+#include "cluster/base/proto_arena.h"
 #include "cluster/engine/decide_private.h"
+#include "proto/record.pb-c.h"
 
 /* ---- signal --------------------------------------------------------------------------------- */
 
@@ -79,10 +81,23 @@ static bool is_other_chain(const struct run *run, const char *first_execution_ru
                first_execution_run_id) != 0;
 }
 
-/* A buffered request is not folded yet, but its request id is known. */
-static bool is_cancel_requested(const struct run *run, const char *request_id)
+/* Also when the request waits in the buffer and is not folded yet. */
+static bool is_cancel_requested(struct arena *arena, const struct run *run)
 {
-    return run->cancel_requested || (*request_id && run_has_request_id(run, request_id));
+    if (run->cancel_requested)
+        return true;
+    for (struct list *node = run->buffered.next; node != &run->buffered; node = node->next) {
+        const struct buffered_event *buffered = CONTAINER_OF(node, struct buffered_event, link);
+        const Record__BufferedFact *fact =
+            proto_unpack(arena, &record__buffered_fact__descriptor, blob_view(buffered->record));
+        CHECK(fact);
+        const Api__HistoryEvent *event = proto_unpack(
+            arena, &api__history_event__descriptor, bytes_make(fact->event.data, fact->event.len));
+        CHECK(event);
+        if (event->event_type == API__EVENT_TYPE__EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED)
+            return true;
+    }
+    return false;
 }
 
 void decide_request_cancel(struct decision *d, struct request *request)
@@ -102,7 +117,8 @@ void decide_request_cancel(struct decision *d, struct request *request)
         answer_not_found(d, run, request, "workflow execution not found");
         return;
     }
-    if (is_cancel_requested(run, message->request_id)) {
+    bool repeated = *message->request_id && run_has_request_id(run, message->request_id);
+    if (repeated || is_cancel_requested(d->arena, run)) {
         answer(d, run, request, &response.base);
         return;
     }

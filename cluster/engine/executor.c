@@ -13,6 +13,7 @@
 #include "cluster/base/proto_arena.h"
 #include "cluster/engine/decide.h"
 #include "cluster/engine/executor_private.h"
+#include "cluster/matching/matching.h"
 #include "proto/api_errors.pb-c.h"
 
 #define STEP_MAILS 512
@@ -195,25 +196,58 @@ static void unpark(struct executor *executor, const struct uuid *namespace_id)
 struct namespace_change {
     struct mail mail;
     struct uuid namespace_id;
+    bool offers_lost; /* only that */
 };
+
+/* What matching holds for a namespace that is passive here would be refused at dispatch. */
+static void drop_offers(struct executor *executor, struct uuid namespace_id)
+{
+    size_t cursor = 0;
+    for (struct workflow *workflow = map_next(&executor->workflows, &cursor); workflow;
+         workflow = map_next(&executor->workflows, &cursor)) {
+        if (!uuid_equal(workflow->namespace_id, namespace_id))
+            continue;
+        for (struct list *node = workflow->runs.next; node != &workflow->runs; node = node->next)
+            run_forget_offers(CONTAINER_OF(node, struct run, link));
+    }
+}
 
 static void namespace_changed(struct mail *mail, void *owner)
 {
     struct executor *executor = owner;
     struct namespace_change *change = CONTAINER_OF(mail, struct namespace_change, mail);
+    const struct namespace_source *source = &executor->engine->options.namespaces;
+    struct namespace_view *ns = source->get(source->ctx, change->namespace_id);
+    bool active = ns && ns->active;
+    namespace_view_unref(ns);
+    if (!active && executor->matching)
+        matching_drop_namespace(executor->matching, change->namespace_id);
+    if (!active || change->offers_lost)
+        drop_offers(executor, change->namespace_id);
     due_namespace_changed(executor, change->namespace_id);
     unpark(executor, &change->namespace_id);
     mem_free(change);
 }
 
-void engine_namespace_changed(struct engine *engine, struct uuid namespace_id)
+static void tell_executors(struct engine *engine, struct uuid namespace_id, bool offers_lost)
 {
     for (int i = 0; i < engine->executor_count; i++) {
         struct namespace_change *change = mem_new(struct namespace_change);
         change->mail.deliver = namespace_changed;
         change->namespace_id = namespace_id;
+        change->offers_lost = offers_lost;
         mailbox_complete(engine->executors[i]->mailbox, &change->mail);
     }
+}
+
+void engine_namespace_changed(struct engine *engine, struct uuid namespace_id)
+{
+    tell_executors(engine, namespace_id, false);
+}
+
+void engine_offers_lost(struct engine *engine, struct uuid namespace_id)
+{
+    tell_executors(engine, namespace_id, true);
 }
 
 /* ---- shard work ------------------------------------------------------------------------------- */

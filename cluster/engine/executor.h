@@ -226,6 +226,10 @@ int64_t executor_step(struct executor *executor, int64_t monotonic_now_ns);
  *  for due runs; a passive one stops dispatching. Any thread. */
 void engine_namespace_changed(struct engine *engine, struct uuid namespace_id);
 
+/** Matching dropped tasks of the namespace and has room again: what runs had offered is due again.
+ *  Any thread. */
+void engine_offers_lost(struct engine *engine, struct uuid namespace_id);
+
 /** Runs fn on the executor of the shard, with access to its open commit: for rows that are not of a
  *  run (namespaces, progress, dead letters, outbox trimming, barriers). */
 struct shard_work {

@@ -64,8 +64,7 @@ static void submit(struct api_call *api, struct request *request)
         return;
     request->call = api->call;
     request->namespace_id = api->ns->id;
-    request->access =
-        route == ROUTE_WRITE || route == ROUTE_TASK ? REQUEST_WRITE : REQUEST_READ;
+    request->access = route == ROUTE_WRITE || route == ROUTE_TASK ? REQUEST_WRITE : REQUEST_READ;
     request->message = api->message;
     if (engine_submit(api->frontend->options.engine, request))
         fail_busy(api->call);
@@ -97,6 +96,15 @@ void api_submit_run(struct api_call *api, request_handler *handle, struct bytes 
     request->handle = handle;
     request->ctx = ctx;
     submit(api, request);
+}
+
+void api_assign_request_id(struct api_call *api, char **request_id)
+{
+    if (**request_id)
+        return;
+    *request_id = arena_alloc(&api->call->arena, UUID_TEXT_LEN + 1);
+    uuid_format(uuid_new(api->frontend->options.env), *request_id);
+    api->kept->changed = true;
 }
 
 void api_reply(struct call *call, const ProtobufCMessage *response)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * How calls fail: status, text and error detail together, so that clients of the public API see what
- * they know. Each function ends the call. Any thread.
+ * How calls fail: status, text and error detail together, so that clients of the public API see
+ * what they know. Each function ends the call. Any thread.
  */
 #ifndef CLUSTER_FRONTEND_FAILURE_H
 #define CLUSTER_FRONTEND_FAILURE_H

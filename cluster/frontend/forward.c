@@ -7,14 +7,14 @@
  *        └──────────────── frontend_handle (looks at the namespace again) ◄────┘
  *
  * F1  A call is sent at most once, unless the other cluster said that it did not execute it. A lost
- *     answer is an unknown outcome and is told to the client as UNAVAILABLE; when the client repeats
- *     the call, its request id dedupes.
+ *     answer is an unknown outcome and is told to the client as UNAVAILABLE; when the client
+ *     repeats the call, its request id dedupes.
  * F2  A request id that the client left out was assigned before (kept->changed), so what is sent is
  *     packed from the message.
  * F3  What came from another cluster is never sent on.
  *
- * "Not active" happens around a failover, when the two clusters learn of it at different moments: the
- * call waits and looks again, for RETRY_MAX_NS at most.
+ * "Not active" happens around a failover, when the two clusters learn of it at different moments:
+ * the call waits and looks again, for RETRY_MAX_NS at most.
  */
 #include <string.h>
 
@@ -37,7 +37,7 @@ struct forwarding {
     const char *target; /* cluster name */
 };
 
-/* ---- answers ---------------------------------------------------------------------------------- */
+/* ---- answers ------------------------------------------------------------------------------- */
 
 static void retry(struct frontend *frontend, struct delay *delay)
 {
@@ -92,9 +92,11 @@ static void forward_failed(struct forwarding *forwarding, enum err err)
     const char *target = forwarding->target;
     counter_add(forwarding->frontend->forward_failures, 1);
     if (err == ERR_NOT_FOUND)
-        fail_unavailable(call, "cluster %s, where the namespace is active, does not answer", target);
+        fail_unavailable(
+            call, "cluster %s, where the namespace is active, does not answer", target);
     else if (err == ERR_TOO_LARGE)
-        fail_invalid(call, "the request is too large to be forwarded to cluster %s over NATS", target);
+        fail_invalid(
+            call, "the request is too large to be forwarded to cluster %s over NATS", target);
     else if (err == ERR_TIMEOUT)
         call_fail_err(call, ERR_TIMEOUT, "cluster %s did not answer in time", target);
     else
@@ -111,8 +113,8 @@ static void forward_done(struct mail *mail, void *owner)
         forward_failed(forwarding, op->err);
         return;
     }
-    const Replication__PeerResponse *response = proto_unpack(&forwarding->call->arena,
-        &replication__peer_response__descriptor, blob_view(op->reply));
+    const Replication__PeerResponse *response = proto_unpack(
+        &forwarding->call->arena, &replication__peer_response__descriptor, blob_view(op->reply));
     blob_unref(op->reply);
     op->reply = NULL;
     if (response)
@@ -121,7 +123,7 @@ static void forward_done(struct mail *mail, void *owner)
         forward_failed(forwarding, ERR_CORRUPT);
 }
 
-/* ---- requests --------------------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------------------------ */
 
 static struct blob *pack_request(
     const struct frontend *frontend, struct call *call, int64_t timeout_ns)

@@ -10,7 +10,7 @@
 
 #define STEP_MAILS 512
 
-/* ---- delays ----------------------------------------------------------------------------------- */
+/* ---- delays -------------------------------------------------------------------------------- */
 
 void delay_set(struct frontend *frontend, struct delay *delay, int64_t mono_ns)
 {
@@ -37,7 +37,7 @@ static int64_t delays_step(struct frontend *frontend, int64_t now_ns)
     return now_ns;
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------- */
 
 static void open_metrics(struct frontend *frontend)
 {
@@ -47,17 +47,16 @@ static void open_metrics(struct frontend *frontend)
     frontend->requests = mem_zalloc(count, sizeof(struct counter *));
     for (size_t i = 0; i < count; i++) {
         char labels[128];
-        (void)snprintf(
-            labels, sizeof(labels), "method=\"%s\"", strrchr(methods[i].path, '/') + 1);
+        (void)snprintf(labels, sizeof(labels), "method=\"%s\"", strrchr(methods[i].path, '/') + 1);
         frontend->requests[i] = metrics_counter(
             metrics, "strait_frontend_requests_total", labels, "Calls received, by method.");
     }
     frontend->forwards = metrics_counter(metrics, "strait_frontend_forwarded_total", NULL,
         "Calls sent to the cluster where their namespace is active.");
-    frontend->forward_failures = metrics_counter(metrics,
-        "strait_frontend_forward_failures_total", NULL, "Forwarded calls without an answer.");
-    frontend->forwarded_in = metrics_counter(metrics, "strait_frontend_forwarded_in_total", NULL,
-        "Calls executed for other clusters.");
+    frontend->forward_failures = metrics_counter(metrics, "strait_frontend_forward_failures_total",
+        NULL, "Forwarded calls without an answer.");
+    frontend->forwarded_in = metrics_counter(
+        metrics, "strait_frontend_forwarded_in_total", NULL, "Calls executed for other clusters.");
 }
 
 enum err frontend_open(
@@ -112,7 +111,7 @@ int64_t frontend_step(struct frontend *frontend, int64_t now_ns)
     return mails == STEP_MAILS ? now_ns : next;
 }
 
-/* ---- calls ------------------------------------------------------------------------------------ */
+/* ---- calls --------------------------------------------------------------------------------- */
 
 static bool is_our_service(const char *path, size_t len)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The public API: turns calls into requests to the engine, polls to matching, reads of the store and
- * changes of namespaces; sends to the active cluster what belongs there.
+ * The public API: turns calls into requests to the engine, polls to matching, reads of the store
+ * and changes of namespaces; sends to the active cluster what belongs there.
  *
  * frontend_handle() runs on any thread and never blocks. What completes later (store reads, answers
  * of other clusters, parked polls without tasks) comes back through the frontend's mailbox and is
@@ -40,8 +40,7 @@ struct frontend_options {
      * frontend_reply_namespace(). */
     struct {
         void *ctx;
-        void (*start)(
-            void *ctx, struct call *call, const char *namespace_name, const char *target);
+        void (*start)(void *ctx, struct call *call, const char *namespace_name, const char *target);
     } failover;
 };
 
@@ -49,7 +48,8 @@ NODISCARD enum err frontend_open(
     const struct frontend_options *options, struct frontend **ret_frontend, char ret_reason[256]);
 /** After frontend_stop(), when all calls have ended and nobody steps any more. NULL is ignored. */
 void frontend_close(struct frontend *frontend);
-/** Parked polls end empty, later ones too; forwarded calls that wait for a retry fail. Any thread. */
+/** Parked polls end empty, later ones too; forwarded calls that wait for a retry fail. Any thread.
+ *  */
 void frontend_stop(struct frontend *frontend);
 /** Takes a call over: every method of WorkflowService and OperatorService. Any thread. */
 void frontend_handle(void *frontend, struct call *call);
@@ -78,8 +78,8 @@ struct forward_answer {
 };
 typedef void forward_respond_fn(const struct forward_answer *answer, void *ctx);
 
-/** Executes a call that another cluster forwarded (replication.Forward): `respond` runs exactly once,
- *  possibly before this returns. Strings and body are copied. Any thread. */
+/** Executes a call that another cluster forwarded (replication.Forward): `respond` runs exactly
+ *  once, possibly before this returns. Strings and body are copied. Any thread. */
 void frontend_handle_forward(struct frontend *frontend, const char *method, struct bytes body,
     int64_t timeout_ms, forward_respond_fn *respond, void *ctx);
 

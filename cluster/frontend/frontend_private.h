@@ -75,7 +75,7 @@ struct frontend {
 void delay_set(struct frontend *frontend, struct delay *delay, int64_t mono_ns);
 void delay_clear(struct frontend *frontend, struct delay *delay);
 
-/* ---- api_call.c: what handlers do ------------------------------------------------------------- */
+/* ---- api_call.c: what handlers do ---------------------------------------------------------- */
 
 /** Finds the namespace; otherwise ends the call and returns false. */
 bool api_namespace(struct api_call *api, const char *name);
@@ -89,11 +89,14 @@ void api_submit(struct api_call *api, request_handler *handle, struct bytes work
 /** The same for a run that is known. */
 void api_submit_run(struct api_call *api, request_handler *handle, struct bytes workflow_id,
     struct uuid run_id, void *ctx);
+/** Fills in what the client left out, so that a call whose answer is lost does its work only once.
+ *  */
+void api_assign_request_id(struct api_call *api, char **request_id);
 void api_reply(struct call *call, const ProtobufCMessage *response);
 /** OK with the empty message. */
 void api_reply_empty(struct call *call);
 
-/* ---- api_check.c: validation; false = the call was ended -------------------------------------- */
+/* ---- api_check.c: validation; false = the call was ended ----------------------------------- */
 
 /** Required text: not empty, at most ID_BYTES_MAX, UTF-8. `name` as in "WorkflowId". */
 bool check_required(struct api_call *api, const char *text, const char *name);
@@ -107,7 +110,7 @@ bool check_task_queue(struct api_call *api, const Api__TaskQueue *queue);
 bool check_blob(struct api_call *api, size_t count, const ProtobufCBinaryData *field);
 bool text_is_utf8(const char *text);
 
-/* ---- handlers, by file ------------------------------------------------------------------------ */
+/* ---- handlers, by file --------------------------------------------------------------------- */
 
 /* api_start.c */
 api_handler api_start;

@@ -5,8 +5,9 @@
  * Invariants:
  *  M1  A queue never holds tasks and polls at once.
  *  M2  A parked poll is in its queue's list and in the deadline heap, and its call is watched. It
- *      leaves all three at once (poll_take). When its client went away in that moment, the notice is
- *      on its way: then the poll belongs to nobody until it arrives, and ends there (poll_watched).
+ *      leaves all three at once (poll_take). When its client went away in that moment, the notice
+ *      is on its way: then the poll belongs to nobody until it arrives, and ends there
+ *      (poll_watched).
  *  M3  backlog_bytes is the sum over waiting tasks. Queries do not count: a query that was dropped
  *      would only be missed at its deadline, and calls bound their number.
  *
@@ -35,8 +36,8 @@ static void open_metrics(struct matching *matching, struct metrics *metrics)
         metrics, "strait_matching_backlog_bytes", NULL, "Memory held by tasks that wait.");
     matching->metrics.polls =
         metrics_gauge(metrics, "strait_matching_parked_polls", NULL, "Polls that wait for a task.");
-    matching->metrics.matched = metrics_counter(
-        metrics, "strait_matching_matched_total", NULL, "Tasks handed to a poll.");
+    matching->metrics.matched =
+        metrics_counter(metrics, "strait_matching_matched_total", NULL, "Tasks handed to a poll.");
     matching->metrics.dropped = metrics_counter(metrics, "strait_matching_dropped_total", NULL,
         "Tasks dropped because the backlog was full.");
     matching->metrics.fallbacks = metrics_counter(metrics, "strait_matching_sticky_fallbacks_total",
@@ -68,7 +69,7 @@ struct mailbox *matching_mailbox(struct matching *matching)
     return matching->mailbox;
 }
 
-/* ---- tasks ------------------------------------------------------------------------------------ */
+/* ---- tasks --------------------------------------------------------------------------------- */
 
 static size_t counted_bytes(const struct task *task)
 {
@@ -122,7 +123,7 @@ static void task_drop(
         matching->sink.overflow(matching->sink.ctx, namespace_id);
 }
 
-/* ---- polls ------------------------------------------------------------------------------------ */
+/* ---- polls --------------------------------------------------------------------------------- */
 
 static void poll_unlink(struct matching *matching, struct poll *poll)
 {
@@ -183,7 +184,7 @@ static void poll_park(struct matching *matching, struct task_queue *queue, struc
     call_watch(poll->call, matching->mailbox, &poll->watch);
 }
 
-/* ---- meeting ---------------------------------------------------------------------------------- */
+/* ---- meeting ------------------------------------------------------------------------------- */
 
 static void hand_over(struct matching *matching, struct task_queue *queue, struct task *task,
     struct poll *poll, int64_t now_ns)
@@ -217,8 +218,7 @@ static struct task_queue *queue_for(struct matching *matching, struct task *task
         queue = NULL;
     }
     if (!queue)
-        queue = queue_get(
-            &matching->table, task->kind, &task->namespace_id, bytes_of(task->queue));
+        queue = queue_get(&matching->table, task->kind, &task->namespace_id, bytes_of(task->queue));
     return queue;
 }
 
@@ -261,8 +261,8 @@ static void deliver_poll(struct mail *mail, void *owner)
         poll_end(matching, poll);
         return;
     }
-    struct task_queue *queue = queue_get(
-        &matching->table, poll->kind, &poll->namespace_id, bytes_of(poll->queue));
+    struct task_queue *queue =
+        queue_get(&matching->table, poll->kind, &poll->namespace_id, bytes_of(poll->queue));
     queue_saw_poll(&matching->table, queue, poll, now_ns, env_wall_ns(matching->env));
     if (queue->lost) {
         queue->lost = false;
@@ -286,7 +286,7 @@ enum err matching_poll(struct matching *matching, struct poll *poll, bool front)
     return mailbox_post(matching->mailbox, &poll->mail);
 }
 
-/* ---- control ---------------------------------------------------------------------------------- */
+/* ---- control ------------------------------------------------------------------------------- */
 
 /* Something rare that somebody wants of matching. */
 struct control {
@@ -329,8 +329,8 @@ static void deliver_worker_shutdown(struct mail *mail, void *owner)
 {
     struct matching *matching = owner;
     struct control *control = CONTAINER_OF(mail, struct control, mail);
-    struct task_queue *queue = queue_find(
-        &matching->table, TASK_WORKFLOW, &control->namespace_id, control->queue);
+    struct task_queue *queue =
+        queue_find(&matching->table, TASK_WORKFLOW, &control->namespace_id, control->queue);
     if (queue) {
         int64_t now_ns = now_mono_ns(matching);
         queue->gone = true;
@@ -355,8 +355,8 @@ void matching_worker_shutdown(struct matching *matching, struct uuid namespace_i
     struct bytes sticky_queue, struct bytes worker_instance_key)
 {
     if (sticky_queue.len)
-        control_post(matching, deliver_worker_shutdown, namespace_id, sticky_queue,
-            worker_instance_key);
+        control_post(
+            matching, deliver_worker_shutdown, namespace_id, sticky_queue, worker_instance_key);
 }
 
 static void drop_tasks(struct matching *matching, struct task_queue *queue)
@@ -431,7 +431,7 @@ void matching_drain(struct matching *matching)
     control_post(matching, deliver_drain, no_namespace, none, none);
 }
 
-/* ---- step ------------------------------------------------------------------------------------- */
+/* ---- step ---------------------------------------------------------------------------------- */
 
 /* Ends polls whose time is over; returns when the next one's is. */
 static int64_t expire_polls(struct matching *matching, int64_t now_ns)

@@ -33,30 +33,30 @@ struct task {
     struct uuid namespace_id;
     struct uuid run_id;
     int32_t shard;
-    int64_t event_id;       /* scheduled event id; query: the query's number */
-    int32_t attempt;        /* with event_id it says whether the task is still wanted */
-    int64_t offered_ns;     /* monotonic, for schedule-to-start metrics */
-    bool sticky;            /* offered to a sticky queue; falls back to `normal_queue` */
-    char *normal_queue;     /* inside this allocation; "" when not sticky */
+    int64_t event_id;   /* scheduled event id; query: the query's number */
+    int32_t attempt;    /* with event_id it says whether the task is still wanted */
+    int64_t offered_ns; /* monotonic, for schedule-to-start metrics */
+    bool sticky;        /* offered to a sticky queue; falls back to `normal_queue` */
+    char *normal_queue; /* inside this allocation; "" when not sticky */
     size_t workflow_id_len;
     const char *workflow_id; /* inside this allocation */
-    char *queue;            /* inside this allocation: the queue it waits on */
+    char *queue;             /* inside this allocation: the queue it waits on */
 };
 
 /** A parked poll. Lives in the call's arena. */
 struct poll {
     struct mail mail;
     struct list link;
-    struct mail watch;      /* cancellation notice */
+    struct mail watch; /* cancellation notice */
     struct call *call;
-    enum task_kind kind;    /* TASK_WORKFLOW (also takes queries) or TASK_ACTIVITY */
+    enum task_kind kind; /* TASK_WORKFLOW (also takes queries) or TASK_ACTIVITY */
     struct uuid namespace_id;
-    const char *queue;      /* the queue polled */
+    const char *queue;        /* the queue polled */
     const char *normal_queue; /* sticky poll: normal name; else "" */
     const char *identity;
     const char *worker_instance_key;
     const char *build_id;
-    const void *message;    /* the parsed poll request */
+    const void *message;      /* the parsed poll request */
     int64_t deadline_mono_ns; /* answer empty by then */
     bool sticky;
     /* Matching's own; zero at first. */
@@ -83,9 +83,9 @@ struct matching_sink {
 struct matching_options {
     const struct env *env;
     struct metrics *metrics;
-    struct waker *waker;       /* may be NULL */
+    struct waker *waker; /* may be NULL */
     struct matching_sink sink;
-    size_t backlog_bytes_max;  /* all queues together */
+    size_t backlog_bytes_max; /* all queues together */
 };
 
 NODISCARD enum err matching_open(const struct matching_options *options, struct matching **ret);
@@ -102,14 +102,14 @@ struct task *task_new(enum task_kind kind, struct uuid namespace_id, struct byte
     const char *normal_queue);
 void task_free(struct task *task);
 
-/** Offers a task. A sticky task whose queue nobody polled for 10 s goes to its normal queue at once.
- *  Never fails: beyond the bound it is dropped and reported. Any thread. */
+/** Offers a task. A sticky task whose queue nobody polled for 10 s goes to its normal queue at
+ *  once. Never fails: beyond the bound it is dropped and reported. Any thread. */
 void matching_offer(struct matching *matching, struct task *task);
 /** Parks a poll (or returns a poll whose task was stale: it goes to the front). ERR_BUSY when full.
  *  Any thread. */
 NODISCARD enum err matching_poll(struct matching *matching, struct poll *poll, bool front);
-/** A matched task could not be looked at (its run did not load): frees it and has the namespace's due
- *  runs read again (sink.room), at most once a second. Any thread. */
+/** A matched task could not be looked at (its run did not load): frees it and has the namespace's
+ *  due runs read again (sink.room), at most once a second. Any thread. */
 void matching_lose(struct matching *matching, struct task *task);
 /** The node shuts down: parked polls end empty now, later ones on arrival. Any thread. */
 void matching_drain(struct matching *matching);

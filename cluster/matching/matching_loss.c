@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Tasks that were dropped come back through the scan of due runs. That scan is asked for when half of
- * the bound is free again, so that a backlog larger than the bound is read in few large pieces
+ * Tasks that were dropped come back through the scan of due runs. That scan is asked for when half
+ * of the bound is free again, so that a backlog larger than the bound is read in few large pieces
  * instead of over and over.
  */
 #include "cluster/base/mem.h"

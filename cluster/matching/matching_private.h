@@ -25,10 +25,10 @@ struct matching {
     size_t backlog_bytes_max;
     size_t backlog_bytes;
     struct queue_table table;
-    struct heap deadlines; /* struct poll.deadline */
-    struct map losses;     /* namespace id -> struct loss */
+    struct heap deadlines;  /* struct poll.deadline */
+    struct map losses;      /* namespace id -> struct loss */
     struct list loss_order; /* by not_before_ns */
-    size_t leaving;        /* polls whose client went away; the notice is under way */
+    size_t leaving;         /* polls whose client went away; the notice is under way */
     bool draining;
     struct {
         struct gauge *backlog_tasks;

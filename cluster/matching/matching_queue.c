@@ -9,7 +9,7 @@
 
 #include "cluster/base/mem.h"
 
-/* ---- rates ------------------------------------------------------------------------------------ */
+/* ---- rates --------------------------------------------------------------------------------- */
 
 static void rate_advance(struct rate *rate, int64_t bucket)
 {
@@ -40,7 +40,7 @@ double rate_per_second(const struct rate *rate, int64_t mono_now_ns)
     return (double)sum / (double)(RATE_BUCKETS * RATE_BUCKET_NS / NS_PER_S);
 }
 
-/* ---- queues ----------------------------------------------------------------------------------- */
+/* ---- queues -------------------------------------------------------------------------------- */
 
 void queue_table_init(struct queue_table *table)
 {
@@ -145,8 +145,8 @@ struct task_queue *queue_unserved(struct queue_table *table, int64_t mono_now_ns
     if (list_empty(&table->backlogs))
         return NULL;
     struct task_queue *queue = CONTAINER_OF(table->backlogs.next, struct task_queue, backlog);
-    if (queue->poll_count || (queue->polled_ns != INT64_MIN &&
-                                 mono_now_ns - queue->polled_ns < UNSERVED_NS))
+    if (queue->poll_count ||
+        (queue->polled_ns != INT64_MIN && mono_now_ns - queue->polled_ns < UNSERVED_NS))
         return NULL;
     return queue;
 }
@@ -177,7 +177,7 @@ int64_t queue_table_step(struct queue_table *table, int64_t mono_now_ns, size_t 
     return INT64_MAX;
 }
 
-/* ---- pollers ---------------------------------------------------------------------------------- */
+/* ---- pollers ------------------------------------------------------------------------------- */
 
 static struct poller *poller_new(struct bytes identity, const char *build_id)
 {

@@ -2,8 +2,8 @@
  *
  * Task queues: who waits on each, who polled it lately, how fast it moves. Matching's thread.
  *
- * A queue exists while something waits on it or somebody polled it in the last POLLER_KEEP_NS; after
- * that it is forgotten.
+ * A queue exists while something waits on it or somebody polled it in the last POLLER_KEEP_NS;
+ * after that it is forgotten.
  */
 #ifndef CLUSTER_MATCHING_MATCHING_QUEUE_H
 #define CLUSTER_MATCHING_MATCHING_QUEUE_H
@@ -15,12 +15,12 @@
 #include "cluster/base/map.h"
 #include "cluster/matching/matching.h"
 
-#define POLLER_KEEP_NS       (300 * NS_PER_S) /* pollers are shown so long after their last poll */
-#define POLLERS_MAX          256u             /* shown per queue; the longest silent is forgotten */
-#define STICKY_SILENCE_NS    (10 * NS_PER_S)  /* a sticky queue without a poll is given up */
-#define UNSERVED_NS          (60 * NS_PER_S)  /* a backlog nobody polls gives way to others */
-#define RATE_BUCKETS         6
-#define RATE_BUCKET_NS       (5 * NS_PER_S)
+#define POLLER_KEEP_NS    (300 * NS_PER_S) /* pollers are shown so long after their last poll */
+#define POLLERS_MAX       256u             /* shown per queue; the longest silent is forgotten */
+#define STICKY_SILENCE_NS (10 * NS_PER_S)  /* a sticky queue without a poll is given up */
+#define UNSERVED_NS       (60 * NS_PER_S)  /* a backlog nobody polls gives way to others */
+#define RATE_BUCKETS      6
+#define RATE_BUCKET_NS    (5 * NS_PER_S)
 
 /** Events per second over the last RATE_BUCKETS buckets. Zero-initialised memory is valid. */
 struct rate {
@@ -45,7 +45,7 @@ struct task_queue {
     int64_t idle_since_ns;
     struct list backlog; /* in queue_table.backlogs while tasks wait */
     bool lost;           /* tasks were dropped: wanted again at the next poll */
-    struct bytes key; /* own memory: kind, namespace id, name */
+    struct bytes key;    /* own memory: kind, namespace id, name */
     struct list tasks;
     size_t task_count;
     struct list polls;
@@ -63,7 +63,7 @@ struct queue_table {
     struct map queues;
     struct list idle;     /* longest idle first */
     struct list backlogs; /* queues with tasks; about the longest unserved first */
-    struct buffer key; /* scratch */
+    struct buffer key;    /* scratch */
 };
 
 void queue_table_init(struct queue_table *table);

@@ -19,8 +19,7 @@ struct task *task_new(enum task_kind kind, struct uuid namespace_id, struct byte
 {
     size_t queue_len = strlen(queue);
     size_t normal_len = normal_queue ? strlen(normal_queue) : 0;
-    struct task *task =
-        mem_zalloc(1, sizeof(*task) + workflow_id.len + queue_len + normal_len + 3);
+    struct task *task = mem_zalloc(1, sizeof(*task) + workflow_id.len + queue_len + normal_len + 3);
     char *text = (char *)(task + 1);
     if (workflow_id.len)
         memcpy(text, workflow_id.data, workflow_id.len);

@@ -32,8 +32,8 @@ typedef void failover_answer_fn(
 struct failover_peers {
     void *ctx;
     /* Asks a cluster; `answer` runs exactly once. */
-    void (*call)(void *ctx, int cluster, const Replication__PeerRequest *request,
-        int64_t timeout_ns, failover_answer_fn *answer, void *answer_ctx);
+    void (*call)(void *ctx, int cluster, Replication__PeerRequest *request, int64_t timeout_ns,
+        failover_answer_fn *answer, void *answer_ctx);
     /* How many of our shards the target has applied up to this handover's barrier. */
     int32_t (*barriers)(void *ctx, int target, const char *handover_id);
     /* Unresolved dead letters of the namespace, stored here. */
@@ -100,7 +100,8 @@ struct completion {
     enum err err;
     char text[256];
     int64_t mono_ns;                  /* when it happened */
-    Record__Namespace *record;        /* change: what was stored; in the arena */
+    int64_t version;                  /* change: of the stored record */
+    int64_t pause_ms;                 /* change: as in its failover history */
     Replication__PeerResponse *reply; /* call: in the arena */
     struct arena arena;
     struct shard_work work; /* barrier */
@@ -172,8 +173,5 @@ registry_change_fn record_revert;
 registry_change_fn record_force;
 /** Whether a cluster is one of the namespace's. */
 bool record_has_cluster(const Record__Namespace *record, const char *cluster);
-
-/* failover_replicator.c */
-struct failover_peers failover_replicator_peers(struct replicator *replicator);
 
 #endif

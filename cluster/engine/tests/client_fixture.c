@@ -19,7 +19,7 @@ static struct {
     struct list clients;
 } world;
 
-/* ---- calls ------------------------------------------------------------------------------------ */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 static struct client *client_of(struct call *call)
 {
@@ -51,7 +51,10 @@ static void on_fail(struct call *call, enum grpc_code code, const char *message,
 
 static bool is_cancelled(struct call *call)
 {
-    return client_of(call)->cancelled;
+    struct client *client = client_of(call);
+    if (client->looks_until_gone && --client->looks_until_gone == 0)
+        client->cancelled = true;
+    return client->cancelled;
 }
 
 static void on_watch(struct call *call, struct mailbox *mailbox, struct mail *watch)
@@ -119,9 +122,11 @@ struct client *client_send(
     return client;
 }
 
-struct client *client_poll(enum task_kind kind, const char *queue, const char *normal_queue)
+static struct client *poll_with(
+    enum task_kind kind, const char *queue, const char *normal_queue, int looks_until_gone)
 {
     struct client *client = client_new(60000);
+    client->looks_until_gone = looks_until_gone;
     struct poll *poll = arena_new(&client->call.arena, struct poll);
     poll->call = &client->call;
     poll->kind = kind;
@@ -138,6 +143,16 @@ struct client *client_poll(enum task_kind kind, const char *queue, const char *n
     return client;
 }
 
+struct client *client_poll(enum task_kind kind, const char *queue, const char *normal_queue)
+{
+    return poll_with(kind, queue, normal_queue, 0);
+}
+
+struct client *client_poll_and_vanish(const char *queue, int looks)
+{
+    return poll_with(TASK_WORKFLOW, queue, NULL, looks);
+}
+
 void client_cancel(struct client *client)
 {
     client->cancelled = true;
@@ -148,7 +163,7 @@ void client_cancel(struct client *client)
     clients_settle();
 }
 
-/* ---- matching --------------------------------------------------------------------------------- */
+/* ---- matching -------------------------------------------------------------------------------- */
 
 static void on_match_failed(
     struct executor *executor, struct request *request, enum err err, const char *text)
@@ -192,7 +207,7 @@ static void ignore_namespace(void *ctx, struct uuid namespace_id)
     (void)namespace_id;
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void look_around(struct decision *d, struct run *run, void *ctx)
 {
@@ -249,7 +264,7 @@ int clients_teardown(void **state)
     return harness_teardown(state);
 }
 
-/* ---- answers ---------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static void *answer_of(struct client *client, const ProtobufCMessageDescriptor *descriptor)
 {

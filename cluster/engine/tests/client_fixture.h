@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Clients and workers whose calls stay open: polls through a real matching, queries, long polls. Sits
- * on the harness of decide_fixture.h.
+ * Clients and workers whose calls stay open: polls through a real matching, queries, long polls.
+ * Sits on the harness of decide_fixture.h.
  */
 #ifndef CLUSTER_ENGINE_TESTS_CLIENT_FIXTURE_H
 #define CLUSTER_ENGINE_TESTS_CLIENT_FIXTURE_H
@@ -16,6 +16,7 @@ struct client {
     struct list link;
     struct outcome outcome;
     bool cancelled;
+    int looks_until_gone; /* call_is_cancelled says yes from this look on; 0 = never */
     struct mailbox *watch_mailbox;
     struct mail *watch; /* NULL = not watched */
 };
@@ -31,6 +32,8 @@ struct client *client_send(
     request_handler *handler, const void *message, const char *run_id, int64_t timeout_ms);
 /** Polls a queue; `normal_queue` NULL unless `queue` is sticky. */
 struct client *client_poll(enum task_kind kind, const char *queue, const char *normal_queue);
+/** A poll whose client goes away unnoticed until the server looks for the n-th time. */
+struct client *client_poll_and_vanish(const char *queue, int looks);
 /** The client goes away. */
 void client_cancel(struct client *client);
 

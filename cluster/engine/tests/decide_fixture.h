@@ -13,8 +13,7 @@
 #include "proto/api_service_task.pb-c.h"
 #include "proto/api_service_workflow.pb-c.h"
 
-#define HARNESS_START_NS (1700000000ll * NS_PER_S)
-#define NS_PER_S_TEST    1000000000ll
+#define HARNESS_START_NS (1700000000ll * NS_PER_S) /* base/limits.h */
 
 /** How a call ended. In the arena of the test. */
 struct outcome {

@@ -33,7 +33,7 @@ uint64_t history_random(struct history_fixture *fixture, uint64_t bound)
     return fixture->random % bound;
 }
 
-/* ---- one batch -------------------------------------------------------------------------------- */
+/* ---- one batch ------------------------------------------------------------------------------- */
 
 /* The batch that is being made. */
 struct making {
@@ -119,7 +119,7 @@ static Api__Memo *memo_of(struct making *making)
     return memo;
 }
 
-/* ---- kinds of batches ------------------------------------------------------------------------- */
+/* ---- kinds of batches ------------------------------------------------------------------------ */
 
 static void add_scheduled(struct making *making)
 {
@@ -275,7 +275,7 @@ static void add_signal(struct making *making)
     add_scheduled(making);
 }
 
-/* ---- histories -------------------------------------------------------------------------------- */
+/* ---- histories ------------------------------------------------------------------------------- */
 
 struct run *history_new_run(const struct history_fixture *fixture)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A generator of valid random histories: batches as an executor would write them, and the state that
- * folding them event by event gave.
+ * A generator of valid random histories: batches as an executor would write them, and the state
+ * that folding them event by event gave.
  */
 #ifndef CLUSTER_ENGINE_TESTS_HISTORY_FIXTURE_H
 #define CLUSTER_ENGINE_TESTS_HISTORY_FIXTURE_H

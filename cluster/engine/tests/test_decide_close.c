@@ -176,6 +176,7 @@ static void cancellation_is_requested_once(void **state)
     Api__PollWorkflowTaskQueueResponse *task = harness_take_task();
     assert_int_equal(request_cancel("c1", run_id).code, GRPC_OK);
     assert_int_equal(request_cancel("c1", run_id).code, GRPC_OK);
+    assert_int_equal(request_cancel("c1b", run_id).code, GRPC_OK);
     harness_complete(task, NULL, 0);
     assert_int_equal(request_cancel("c2", "").code, GRPC_OK);
     assert_history("Started TaskScheduled TaskStarted TaskCompleted CancelRequested "

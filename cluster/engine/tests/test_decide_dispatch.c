@@ -114,11 +114,9 @@ static void a_transient_attempt_shows_what_is_not_written(void **state)
                    "TaskCompleted");
 }
 
-/* Longer than memory keeps, and than one page. */
-static void a_long_history_comes_in_pages(void **state)
+/* More events than memory keeps, and than a page holds. */
+static void send_signals(void)
 {
-    (void)state;
-    const char *run_id = harness_start(0, NULL);
     char name[600];
     memset(name, 'n', sizeof(name));
     name[sizeof(name) - 1] = '\0';
@@ -127,6 +125,28 @@ static void a_long_history_comes_in_pages(void **state)
         snprintf(id, sizeof(id), "s%d", i);
         assert_int_equal(harness_signal(name, id).code, GRPC_OK);
     }
+}
+
+/* The worker goes away while its history is read: the task is taken back. */
+static void an_undelivered_task_is_offered_again(void **state)
+{
+    (void)state;
+    harness_start(0, NULL);
+    send_signals();
+    struct client *gone = client_poll_and_vanish("queue", 2);
+    assert_true(gone->outcome.done);
+    assert_int_equal(gone->outcome.body.len, 0);
+    Api__PollWorkflowTaskQueueResponse *task =
+        client_task(client_poll(TASK_WORKFLOW, "queue", NULL));
+    assert_int_equal(task->attempt, 1);
+    assert_int_equal(harness_complete(task, NULL, 0).code, GRPC_OK);
+}
+
+static void a_long_history_comes_in_pages(void **state)
+{
+    (void)state;
+    const char *run_id = harness_start(0, NULL);
+    send_signals();
     Api__PollWorkflowTaskQueueResponse *task =
         client_task(client_poll(TASK_WORKFLOW, "queue", NULL));
     struct bytes first = bytes_make(task->history[0].data, task->history[0].len);
@@ -196,6 +216,8 @@ int main(void)
             a_transient_attempt_shows_what_is_not_written, clients_setup, clients_teardown),
         cmocka_unit_test_setup_teardown(
             a_long_history_comes_in_pages, clients_setup, clients_teardown),
+        cmocka_unit_test_setup_teardown(
+            an_undelivered_task_is_offered_again, clients_setup, clients_teardown),
         cmocka_unit_test_setup_teardown(
             an_activity_start_is_durable, clients_setup, clients_teardown),
     };

@@ -36,7 +36,7 @@ static uint32_t below(struct life *life, uint32_t bound)
     return (uint32_t)((life->random >> 33) % bound);
 }
 
-/* ---- P1 --------------------------------------------------------------------------------------- */
+/* ---- P1 ------------------------------------------------------------------------------------- */
 
 static void look_due(struct decision *d, struct run *run, void *ctx)
 {
@@ -48,7 +48,7 @@ static void look_due(struct decision *d, struct run *run, void *ctx)
     assert_true(run->task.mark.set || run->buffered_count == 0);
 }
 
-/* ---- what happens ----------------------------------------------------------------------------- */
+/* ---- what happens --------------------------------------------------------------------------- */
 
 static char *id_of(char kind, int number)
 {
@@ -219,7 +219,7 @@ static void step(struct life *life)
     harness_look(look_due, NULL);
 }
 
-/* ---- P2 to P4 --------------------------------------------------------------------------------- */
+/* ---- P2 to P4 ------------------------------------------------------------------------------- */
 
 struct audit {
     Api__EventType before;

@@ -9,6 +9,8 @@
 #include "cluster/base/limits.h"
 #include "cluster/base/proto_arena.h"
 
+#define TASK_FAILED(name) API__WORKFLOW_TASK_FAILED_CAUSE__WORKFLOW_TASK_FAILED_CAUSE_##name
+
 static void a_workflow_completes(void **state)
 {
     (void)state;
@@ -59,8 +61,7 @@ static void fail_task(const Api__PollWorkflowTaskQueueResponse *task)
 {
     Api__RespondWorkflowTaskFailedRequest failed = API__RESPOND_WORKFLOW_TASK_FAILED_REQUEST__INIT;
     failed.task_token = task->task_token;
-    failed.cause =
-        API__WORKFLOW_TASK_FAILED_CAUSE__WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE;
+    failed.cause = TASK_FAILED(WORKFLOW_WORKER_UNHANDLED_FAILURE);
     failed.identity = event_text("worker");
     assert_int_equal(harness_call(decide_task_failed, &failed, NULL, NULL).code, GRPC_OK);
 }

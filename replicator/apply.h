@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Applying items of other clusters: each goes to the executor that owns its workflow id, is placed
+ * by conflict_step(), and is done when its commit is.
+ *
+ * Items of one run are applied in the order they were submitted; an item whose run misses events
+ * waits until they were fetched, and later items of that run wait behind it; others flow. An item
+ * that cannot be applied becomes a dead letter (durably) and blocks nobody but its own run.
+ */
+#ifndef REPLICATOR_APPLY_H
+#define REPLICATOR_APPLY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cluster/base/list.h"
+#include "cluster/engine/executor.h"
+#include "cluster/namespace/federation.h"
+#include "cluster/namespace/registry.h"
+#include "proto/replication.pb-c.h"
+
+struct apply;
+
+enum apply_outcome {
+    APPLY_DONE,          /* committed, or known before */
+    APPLY_IGNORED,       /* not for us: namespace without this cluster, expired run */
+    APPLY_DEAD_LETTERED, /* durably parked: drained, not applied */
+    APPLY_RETRY,         /* the commit failed or a dependency was out of reach: submit it again */
+};
+
+/** One item on its way. Owned by the submitter until `done` ran; lives on the replicator's thread. */
+struct apply_item {
+    struct list link;             /* apply's */
+    struct mail mail;             /* apply's: results come back as mail to the replicator */
+    struct request request;       /* apply's */
+    struct effect effect;         /* apply's */
+    const Replication__Item *item; /* in memory of the submitter, unchanged until done */
+    int source;                   /* cluster index */
+    int32_t source_shard;
+    int64_t epoch;
+    enum apply_outcome outcome;
+    const char *reason;           /* dead letters: static text */
+    void (*done)(struct apply_item *item); /* on the replicator's thread */
+    void *ctx;
+};
+
+/** How apply reaches the rest of the replicator. Called on the replicator's thread. */
+struct apply_hooks {
+    void *ctx;
+    /* Asks the source for events [from, to) of a run (0 = to the end); `done` on the replicator's
+     * thread with the answer (NULL = out of reach; `gone` = the source has no such run). */
+    void (*fetch)(void *ctx, int source, const Replication__FetchHistory *request,
+        void (*done)(void *done_ctx, const Replication__HistoryRange *range, bool gone),
+        void *done_ctx);
+    /* Asks the source for a namespace record and merges it; then `done`. */
+    void (*need_namespace)(void *ctx, int source, struct uuid namespace_id,
+        void (*done)(void *done_ctx, bool known), void *done_ctx);
+};
+
+struct apply_options {
+    const struct env *env;
+    struct registry *registry;
+    const struct federation *federation;
+    struct store *store;
+    struct metrics *metrics;
+    struct mailbox *mailbox;      /* of the replicator */
+    struct apply_hooks hooks;
+};
+
+/** Loads the keys of unresolved dead letters (blocks; start-up only). */
+NODISCARD enum err apply_open(
+    const struct apply_options *options, struct apply **ret_apply, char reason[256]);
+void apply_set_engine(struct apply *apply, struct engine *engine);
+void apply_close(struct apply *apply);
+/** Starts one item. ERR_BUSY: the engine's mailbox is full, try again later; the item is untouched.
+ *  Replicator's thread. */
+NODISCARD enum err apply_submit(struct apply *apply, struct apply_item *item);
+/** Items under way. */
+size_t apply_pending(const struct apply *apply);
+/** Unresolved dead letters, all and of one namespace. Any thread. */
+int64_t apply_dead_letters(const struct apply *apply);
+int64_t apply_dead_letters_of(const struct apply *apply, struct uuid namespace_id);
+/** How often items of each conflict effect were met, for metrics and coverage. */
+
+#endif
