@@ -3,9 +3,10 @@
  * Applying items of other clusters: each goes to the executor that owns its workflow id, is placed
  * by conflict_step(), and is done when its commit is.
  *
- * Items of one run are applied in the order they were submitted; an item whose run misses events
- * waits until they were fetched, and later items of that run wait behind it; others flow. An item
- * that cannot be applied becomes a dead letter (durably) and blocks nobody but its own run.
+ * Items of one workflow id are applied in the order they were submitted, so that a run never comes
+ * before the end of the one it follows. An item whose run misses events waits until they were
+ * fetched, and later items of that workflow id wait behind it; others flow. An item that cannot be
+ * applied becomes a dead letter (durably), and so do later items of its run; it blocks nobody else.
  */
 #ifndef REPLICATOR_APPLY_H
 #define REPLICATOR_APPLY_H
@@ -14,6 +15,7 @@
 #include <stdint.h>
 
 #include "cluster/base/list.h"
+#include "cluster/base/uuid.h"
 #include "cluster/engine/executor.h"
 #include "cluster/namespace/federation.h"
 #include "cluster/namespace/registry.h"
@@ -30,18 +32,24 @@ enum apply_outcome {
 
 /** One item on its way. Owned by the submitter until `done` ran; lives on the replicator's thread. */
 struct apply_item {
-    struct list link;             /* apply's */
-    struct mail mail;             /* apply's: results come back as mail to the replicator */
-    struct request request;       /* apply's */
-    struct effect effect;         /* apply's */
     const Replication__Item *item; /* in memory of the submitter, unchanged until done */
-    int source;                   /* cluster index */
+    int source;                    /* cluster index */
     int32_t source_shard;
     int64_t epoch;
     enum apply_outcome outcome;
-    const char *reason;           /* dead letters: static text */
-    void (*done)(struct apply_item *item); /* on the replicator's thread */
+    const char *reason;            /* dead letters: static text */
+    void (*done)(struct apply_item *item); /* on the replicator's thread, from its mailbox */
     void *ctx;
+    /* The rest is apply's. */
+    struct list link;
+    struct mail mail;
+    struct apply *apply;
+    int verdict;                   /* of the executor: enum apply_verdict */
+    struct uuid need_run;          /* missing: events [need_from, need_to) of this run */
+    int64_t need_from;
+    int64_t need_to;               /* 0 = to the end */
+    bool fetched;                  /* not submitted, but part of what was fetched */
+    bool predecessor_asked;        /* the source has no more of the run before this one */
 };
 
 /** How apply reaches the rest of the replicator. Called on the replicator's thread. */
@@ -64,6 +72,7 @@ struct apply_options {
     struct store *store;
     struct metrics *metrics;
     struct mailbox *mailbox;      /* of the replicator */
+    int32_t shards;               /* of this cluster */
     struct apply_hooks hooks;
 };
 
@@ -72,14 +81,14 @@ NODISCARD enum err apply_open(
     const struct apply_options *options, struct apply **ret_apply, char reason[256]);
 void apply_set_engine(struct apply *apply, struct engine *engine);
 void apply_close(struct apply *apply);
-/** Starts one item. ERR_BUSY: the engine's mailbox is full, try again later; the item is untouched.
- *  Replicator's thread. */
+/** Starts one item; `done` never runs before this returned. ERR_BUSY: the engine's mailbox is full,
+ *  try again later; the item is untouched. After APPLY_RETRY, items of a workflow id must be
+ *  submitted again in their order. Replicator's thread. */
 NODISCARD enum err apply_submit(struct apply *apply, struct apply_item *item);
 /** Items under way. */
 size_t apply_pending(const struct apply *apply);
 /** Unresolved dead letters, all and of one namespace. Any thread. */
 int64_t apply_dead_letters(const struct apply *apply);
 int64_t apply_dead_letters_of(const struct apply *apply, struct uuid namespace_id);
-/** How often items of each conflict effect were met, for metrics and coverage. */
 
 #endif

@@ -20,13 +20,13 @@ static const char usage[] =
     "  --address HOST:PORT   server (default $STRAIT_ADDRESS, $TEMPORAL_ADDRESS, 127.0.0.1:7233)\n"
     "  --namespace NAME      default: default\n"
     "  --scenario NAME       noop, activity, signal or timer (default activity)\n"
-    "  --concurrency N       closed loop: operations under way (default 64)\n"
+    "  --concurrency N       closed loop: operations under way (default 256)\n"
     "  --rate N              open loop: operations per second, instead of --concurrency\n"
     "  --seconds N           how long (default 10)\n"
     "  --limit N             stop after N operations\n"
     "  --payload BYTES       size of inputs and results (default 100)\n"
     "  --targets N           signal: workflows that share the signals (default 64)\n"
-    "  --pollers N           of each kind (default 16)\n"
+    "  --pollers N           of each kind (default 64)\n"
     "  --connections N       default 2\n"
     "  --timer MS            duration of timers (default 100)\n"
     "  --no-worker           start and wait only: workers run elsewhere\n"
@@ -242,14 +242,14 @@ int cmd_load(int argc, char **argv)
     if (!address)
         address = getenv("TEMPORAL_ADDRESS");
     struct settings settings = {.address = address ? address : "127.0.0.1:7233",
-        .pollers = 16,
+        .pollers = 64,
         .connections = 2,
         .timer_ms = 100,
         .worker = true,
         .load = {.namespace_name = "default",
             .task_queue = queue,
             .scenario = LOAD_ACTIVITY,
-            .concurrency = 64,
+            .concurrency = 256,
             .seconds = 10,
             .payload_bytes = 100,
             .signal_targets = 64,

@@ -21,6 +21,7 @@
 struct admin;
 struct engine;
 struct failover;
+struct frontend;
 struct registry;
 struct replicator;
 
@@ -31,10 +32,11 @@ struct admin_options {
     struct engine *engine;
     struct replicator *replicator;
     struct failover *failover;
+    struct frontend *frontend; /* answers UpdateNamespace, for admin_failover_call() */
     const struct federation *federation;
     const struct config *config;
     const char *node_id;
-    const char *database;       /* name of the store's driver */
+    const char *database; /* name of the store's driver */
     const char *server_version;
 };
 

@@ -468,6 +468,8 @@ int64_t matching_step(struct matching *matching, int64_t now_ns)
 
 void matching_close(struct matching *matching)
 {
+    if (!matching)
+        return;
     while (mailbox_step(matching->mailbox, STEP_MAILS) > 0) {
     }
     CHECK(matching->deadlines.count == 0);

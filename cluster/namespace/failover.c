@@ -179,13 +179,13 @@ static bool check_request(struct operation *operation, const Record__Namespace *
 {
     const struct failover_request *request = &operation->request;
     if (!record || record->state == RECORD__NAMESPACE__STATE__DELETED) {
-        operation_tell(operation, GRPC_NOT_FOUND, "namespace %s does not exist",
-            request->namespace_name);
+        operation_tell(
+            operation, GRPC_NOT_FOUND, "namespace %s does not exist", request->namespace_name);
         return false;
     }
     if (operation->target < 0) {
-        operation_tell(operation, GRPC_INVALID_ARGUMENT,
-            "%s is not a cluster of this federation", request->target);
+        operation_tell(operation, GRPC_INVALID_ARGUMENT, "%s is not a cluster of this federation",
+            request->target);
         return false;
     }
     if (!record_has_cluster(record, request->target)) {
@@ -252,8 +252,8 @@ static void operation_begin(struct operation *operation)
         operation_tell(operation, GRPC_UNAVAILABLE, "server is shutting down");
         return;
     }
-    Record__Namespace *record = registry_record(
-        failover->options.registry, &operation->arena, request->namespace_name);
+    Record__Namespace *record =
+        registry_record(failover->options.registry, &operation->arena, request->namespace_name);
     operation->target = federation_find(failover->federation, request->target);
     if (record)
         operation->source = federation_find(failover->federation, record->active_cluster);
@@ -382,8 +382,7 @@ enum err failover_open_with(const struct failover_options *options,
  * not granted goes back to NORMAL here, or when the records are read at the next start. */
 static void stop_operation(struct operation *operation)
 {
-    bool handover =
-        operation->stage == FAILOVER_ENTER || operation->stage == FAILOVER_BARRIERS;
+    bool handover = operation->stage == FAILOVER_ENTER || operation->stage == FAILOVER_BARRIERS;
     if (handover)
         operation_change(operation, record_revert, NULL);
     if (operation->stage == FAILOVER_NOTIFY)

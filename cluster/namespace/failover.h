@@ -42,8 +42,8 @@ struct failover_options {
     struct engine *engine;
     struct replicator *replicator;
     const struct federation *federation;
-    struct waker *waker;  /* of the loop that steps us; NULL in the simulator */
-    int64_t handover_ms;  /* how long a graceful failover may hold writes back */
+    struct waker *waker; /* of the loop that steps us; NULL in the simulator */
+    int64_t handover_ms; /* how long a graceful failover may hold writes back */
 };
 
 /** What is asked for. Strings are copied. */
@@ -59,8 +59,8 @@ struct failover_request {
 
 /** How it ended. Valid during the callback. */
 struct failover_result {
-    enum grpc_code code;  /* GRPC_OK: the target is the active cluster */
-    const char *message;  /* "" when OK */
+    enum grpc_code code; /* GRPC_OK: the target is the active cluster */
+    const char *message; /* "" when OK */
     /* From, to, version, pause, kind; losses of a forced one, also when it was refused for them.
      * Never NULL. */
     const Replication__FailoverResult *detail;

@@ -89,8 +89,7 @@ const char *loss_text(struct operation *operation)
         "as far as known here, %lld commits of %s are not applied in %s (newest applied %s, newest "
         "known %s), and %s may have accepted more that it never told",
         (long long)missing, source_name(operation),
-        federation_self(operation->failover->federation), applied, known,
-        source_name(operation));
+        federation_self(operation->failover->federation), applied, known, source_name(operation));
 }
 
 /* ---- takeover --------------------------------------------------------------------------------- */
@@ -98,8 +97,8 @@ const char *loss_text(struct operation *operation)
 static void forced(struct operation *operation, struct completion *completion)
 {
     if (completion->err) {
-        operation_tell(operation, err_grpc(completion->err),
-            "the takeover could not be stored: %s", completion->text);
+        operation_tell(operation, err_grpc(completion->err), "the takeover could not be stored: %s",
+            completion->text);
         operation_end(operation);
         return;
     }

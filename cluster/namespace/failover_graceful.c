@@ -42,16 +42,15 @@ static void reverted(struct operation *operation, struct completion *completion)
     operation->waiting = false;
     if (completion->err) {
         log_warn("failover.revert_failed", "namespace=%s handover=%s err=%s",
-            operation->request.namespace_name, operation->handover_id,
-            err_name(completion->err));
+            operation->request.namespace_name, operation->handover_id, err_name(completion->err));
         operation->retry_mono_ns = operation->failover->mono_ns + REVERT_RETRY_NS;
         operation_tell(operation, operation->code,
             "%s; writes wait until the namespace could be set back to normal (%s)",
             operation->message, completion->text);
         return;
     }
-    log_info("failover.reverted", "namespace=%s handover=%s",
-        operation->request.namespace_name, operation->handover_id);
+    log_info("failover.reverted", "namespace=%s handover=%s", operation->request.namespace_name,
+        operation->handover_id);
     operation_tell(operation, operation->code, "%s", operation->message);
     operation_end(operation);
 }
@@ -102,8 +101,8 @@ static void acknowledged(struct operation *operation, struct completion *complet
     if (operation->done)
         operation->pause_ms = pause_ms(operation, completion->mono_ns);
     log_info("failover.acknowledged", "namespace=%s target=%s version=%lld pause_ms=%lld",
-        operation->request.namespace_name, target_name(operation),
-        (long long)operation->version, (long long)operation->pause_ms);
+        operation->request.namespace_name, target_name(operation), (long long)operation->version,
+        (long long)operation->pause_ms);
     operation_tell(operation, GRPC_OK, NULL);
     operation_end(operation);
 }
@@ -112,8 +111,8 @@ static void notify(struct operation *operation)
 {
     struct failover *failover = operation->failover;
     struct arena arena = {0};
-    Record__Namespace *record = registry_record_by_id(
-        failover->options.registry, &arena, operation->namespace_id);
+    Record__Namespace *record =
+        registry_record_by_id(failover->options.registry, &arena, operation->namespace_id);
     CHECK(record);
     Replication__HandoverGrant grant;
     replication__handover_grant__init(&grant);
@@ -235,8 +234,8 @@ static int64_t barriers_step(struct operation *operation)
             err_text(operation->barrier_err));
         return INT64_MAX;
     }
-    int32_t applied = failover->peers.barriers(
-        failover->peers.ctx, operation->target, operation->handover_id);
+    int32_t applied =
+        failover->peers.barriers(failover->peers.ctx, operation->target, operation->handover_id);
     if (operation->barriers_stored == shards && applied >= shards) {
         operation->stage = FAILOVER_GRANT;
         operation_change(operation, record_grant, granted);
@@ -247,8 +246,7 @@ static int64_t barriers_step(struct operation *operation)
             "%s had applied %d of %d shards after %lld ms: nothing was moved; look at strait "
             "replication status and strait replication dlq list, try again, or with a longer "
             "--deadline",
-            target_name(operation), applied, shards,
-            (long long)operation->request.deadline_ms);
+            target_name(operation), applied, shards, (long long)operation->request.deadline_ms);
         return INT64_MAX;
     }
     int64_t poll = failover->mono_ns + BARRIER_POLL_NS;
@@ -265,8 +263,7 @@ static void entered(struct operation *operation, struct completion *completion)
         return;
     }
     operation->paused_mono_ns = completion->mono_ns;
-    operation->expires_mono_ns =
-        completion->mono_ns + operation->request.deadline_ms * NS_PER_MS;
+    operation->expires_mono_ns = completion->mono_ns + operation->request.deadline_ms * NS_PER_MS;
     if (completion->err) { /* a lost answer may have been a success */
         graceful_abort(operation, err_grpc(completion->err),
             "the handover could not be stored (%s): nothing was moved", completion->text);

@@ -25,8 +25,7 @@
 
 /** An answer of another cluster; valid during the call. `err` != OK: none came, and `response` is
  *  NULL. Any thread. */
-typedef void failover_answer_fn(
-    void *ctx, enum err err, const Replication__PeerResponse *response);
+typedef void failover_answer_fn(void *ctx, enum err err, const Replication__PeerResponse *response);
 
 /** What the failover needs of the replicator: failover_replicator.c, or a test's. Any thread. */
 struct failover_peers {

@@ -19,8 +19,7 @@ bool record_has_cluster(const Record__Namespace *record, const char *cluster)
     return false;
 }
 
-static bool same_namespace(
-    const struct operation *operation, const Record__Namespace *present)
+static bool same_namespace(const struct operation *operation, const Record__Namespace *present)
 {
     return present && memcmp(present->id.data, operation->namespace_id.bytes, 16) == 0 &&
            present->state != RECORD__NAMESPACE__STATE__DELETED;
@@ -94,9 +93,10 @@ enum err record_revert(void *ctx, struct arena *arena, const Record__Namespace *
 static void add_history(
     struct arena *arena, Record__Namespace *record, Record__FailoverEntry *entry)
 {
-    size_t kept = record->n_history < FAILOVER_HISTORY_MAX - 1 ? record->n_history
-                                                              : FAILOVER_HISTORY_MAX - 1;
-    Record__FailoverEntry **history = arena_zalloc(arena, kept + 1, sizeof(Record__FailoverEntry *));
+    size_t kept =
+        record->n_history < FAILOVER_HISTORY_MAX - 1 ? record->n_history : FAILOVER_HISTORY_MAX - 1;
+    Record__FailoverEntry **history =
+        arena_zalloc(arena, kept + 1, sizeof(Record__FailoverEntry *));
     for (size_t i = 0; i < kept; i++)
         history[i] = record->history[record->n_history - kept + i];
     history[kept] = entry;
@@ -110,8 +110,8 @@ static Record__Namespace *moved(struct arena *arena, const struct operation *ope
 {
     const struct failover *failover = operation->failover;
     Record__Namespace *record = copy_of(arena, present);
-    record->failover_version = federation_next_version(
-        failover->federation, operation->target, present->failover_version);
+    record->failover_version =
+        federation_next_version(failover->federation, operation->target, present->failover_version);
     record->active_cluster = arena_strdup(arena, operation->request.target);
     record->state = RECORD__NAMESPACE__STATE__NORMAL;
     record->handover = NULL;

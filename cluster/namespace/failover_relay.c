@@ -65,8 +65,7 @@ static void relayed(struct operation *operation, struct completion *completion)
         operation_tell(operation, GRPC_OK, NULL);
     } else {
         take_result(operation, bytes_make(reply->detail.data, reply->detail.len));
-        operation_tell(
-            operation, (enum grpc_code)reply->grpc_code, "%s", reply->message);
+        operation_tell(operation, (enum grpc_code)reply->grpc_code, "%s", reply->message);
     }
     operation_end(operation);
 }
@@ -89,8 +88,8 @@ void relay_start(struct operation *operation, int cluster)
     request.failover_command = &command;
     operation->kind = asked->force ? "forced" : "graceful";
     operation->stage = FAILOVER_RELAY;
-    operation_call(operation, cluster, &request,
-        asked->deadline_ms * NS_PER_MS + RELAY_MARGIN_NS, relayed);
+    operation_call(
+        operation, cluster, &request, asked->deadline_ms * NS_PER_MS + RELAY_MARGIN_NS, relayed);
 }
 
 /* ---- being asked ------------------------------------------------------------------------------ */

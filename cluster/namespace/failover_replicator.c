@@ -29,7 +29,6 @@ static size_t losses(
 
 enum err failover_open(const struct failover_options *options, struct failover **ret_failover)
 {
-    struct failover_peers peers = {
-        options->replicator, call, barriers, dead_letters, losses};
+    struct failover_peers peers = {options->replicator, call, barriers, dead_letters, losses};
     return failover_open_with(options, &peers, ret_failover);
 }

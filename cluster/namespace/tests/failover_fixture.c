@@ -160,10 +160,8 @@ static void member_open(int index)
     struct member *member = &world->members[index];
     member->env = (struct env){world, wall, mono, random_bytes};
     member->database = memory_database_new();
-    member->federation = (struct federation){.increment = 10,
-        .self = index,
-        .count = WORLD_CLUSTERS,
-        .clusters = world->clusters};
+    member->federation = (struct federation){
+        .increment = 10, .self = index, .count = WORLD_CLUSTERS, .clusters = world->clusters};
     struct store_options store = {.driver = store_driver_memory(),
         .driver_ctx = member->database,
         .readers = 1,
@@ -315,8 +313,8 @@ int world_barriers(int cluster, const char *handover_id)
             .scan = {.table = TABLE_OUTBOX, .shard = shard, .limit_rows = 1000}};
         assert_int_equal(store_run(world->members[cluster].store, &op), OK);
         for (size_t i = 0; i < op.scan.row_count; i++) {
-            const Record__OutboxRow *row = proto_unpack(
-                &world->arena, &record__outbox_row__descriptor, op.scan.rows[i].value);
+            const Record__OutboxRow *row =
+                proto_unpack(&world->arena, &record__outbox_row__descriptor, op.scan.rows[i].value);
             assert_non_null(row);
             for (size_t k = 0; k < row->n_items; k++) {
                 const Record__OutboxItem *item = row->items[k];

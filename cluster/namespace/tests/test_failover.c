@@ -6,9 +6,9 @@
 
 #include "cluster/namespace/tests/failover_fixture.h"
 
-#define assert_contains(text, part)                           \
-    do {                                                      \
-        if (!strstr((text), (part)))                          \
+#define assert_contains(text, part)                              \
+    do {                                                         \
+        if (!strstr((text), (part)))                             \
             fail_msg("\"%s\" is not in \"%s\"", (part), (text)); \
     } while (0)
 

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Failovers asked for by operators, through the admin service or the public UpdateNamespace.
+ */
+#include "cluster/frontend/admin_private.h"
+#include "cluster/frontend/frontend.h"
+#include "cluster/namespace/failover.h"
+
+static Admin__FailoverResponse *show(struct arena *arena, const Replication__FailoverResult *result)
+{
+    Admin__FailoverResponse *response = arena_new(arena, Admin__FailoverResponse);
+    admin__failover_response__init(response);
+    response->from = result->from;
+    response->to = result->to;
+    response->version = result->version;
+    response->pause_ms = result->pause_ms;
+    response->kind = result->kind;
+    response->n_losses = result->n_losses;
+    response->losses = arena_zalloc(arena, result->n_losses + 1, sizeof(*response->losses));
+    for (size_t i = 0; i < result->n_losses; i++) {
+        const Replication__ShardLoss *from = result->losses[i];
+        Admin__ShardLoss *loss = arena_new(arena, Admin__ShardLoss);
+        admin__shard_loss__init(loss);
+        loss->shard = from->shard;
+        loss->applied_seq = from->applied_seq;
+        loss->applied_time = from->applied_time;
+        loss->known_seq = from->known_seq;
+        loss->known_time = from->known_time;
+        response->losses[i] = loss;
+    }
+    return response;
+}
+
+static void failover_done(void *ctx, const struct failover_result *result)
+{
+    const struct admin_call *api = ctx;
+    struct call *call = api->call;
+    const Admin__FailoverResponse *response = show(&call->arena, result->detail);
+    if (result->code == GRPC_OK) {
+        admin_reply(call, &response->base);
+        return;
+    }
+    struct bytes detail = proto_pack(&call->arena, &response->base);
+    call_fail(call, result->code, admin_text(call, result->message),
+        "strait.admin.v1.FailoverResponse", detail);
+}
+
+void admin_failover(struct admin_call *api)
+{
+    const Admin__FailoverRequest *asked = api->message;
+    if (!*asked->namespace_ || !*asked->target) {
+        fail_invalid(api->call, "a failover needs a namespace and a target cluster");
+        return;
+    }
+    struct failover_request request = {.namespace_name = asked->namespace_,
+        .target = asked->target,
+        .force = asked->force,
+        .accept_loss = asked->accept_loss,
+        .deadline_ms = asked->deadline_ms,
+        .reason = asked->reason,
+        .identity = asked->identity};
+    failover_start(api->admin->options.failover, &request, failover_done, api);
+}
+
+/* ---- the public UpdateNamespace ---------------------------------------------------------------- */
+
+struct update_call {
+    struct admin *admin;
+    struct call *call;
+    const char *name;
+};
+
+static void update_done(void *ctx, const struct failover_result *result)
+{
+    const struct update_call *update = ctx;
+    struct call *call = update->call;
+    if (result->code == GRPC_OK)
+        frontend_reply_namespace(update->admin->options.frontend, call, update->name);
+    else
+        call_fail(call, result->code, admin_text(call, result->message), NULL, (struct bytes){0});
+}
+
+void admin_failover_call(
+    void *ctx, struct call *call, const char *namespace_name, const char *target)
+{
+    struct admin *admin = ctx;
+    CHECK(admin->options.frontend);
+    struct update_call *update = arena_new(&call->arena, struct update_call);
+    update->admin = admin;
+    update->call = call;
+    update->name = admin_text(call, namespace_name);
+    struct failover_request request = {.namespace_name = namespace_name,
+        .target = target,
+        .reason = "UpdateNamespace",
+        .identity = ""};
+    failover_start(admin->options.failover, &request, update_done, update);
+}
