@@ -25,7 +25,7 @@ def metrics():
         for call in CALL.finditer(text):
             kind, name, labels, help_text = call.groups()
             # Labels are formatted right before the call.
-            names = LABEL.findall(text[max(0, call.start() - 400):call.start()]) if labels != "NULL" else []
+            names = LABEL.findall(text[max(0, call.start() - 400):call.start()])[-1:] if labels != "NULL" else []
             if labels.startswith('"'):
                 names = LABEL.findall(labels)
             words = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', help_text))

@@ -21,11 +21,11 @@
 #include "cluster/serve.h"
 #include "proto/admin.pb-c.h"
 
-#define NAMESPACE "demo"
+#define NAMESPACE  "demo"
 #define TASK_QUEUE "demo"
-#define RATE 60
-#define PHASE_NS (2 * NS_PER_S)
-#define SETTLE_NS (60 * NS_PER_S)
+#define RATE       60
+#define PHASE_NS   (2 * NS_PER_S)
+#define SETTLE_NS  (60 * NS_PER_S)
 
 struct demo {
     struct local *local;
@@ -57,7 +57,7 @@ static void wait_ns(int64_t ns)
     pthread_cond_destroy(&cond);
 }
 
-/* ---- operator's commands ---------------------------------------------------------------------- */
+/* ---- operator's commands --------------------------------------------------------------------- */
 
 static bool admin(struct demo *demo, int cluster, const char *method,
     const ProtobufCMessage *request, struct arena *arena, struct bytes *ret_body)
@@ -118,7 +118,7 @@ static int64_t lag(struct demo *demo, int via, int source, int64_t *ret_ms)
     return events;
 }
 
-/* ---- phases ----------------------------------------------------------------------------------- */
+/* ---- phases ---------------------------------------------------------------------------------- */
 
 static void watch(struct demo *demo, int active, int64_t ns)
 {
@@ -136,9 +136,8 @@ static void watch(struct demo *demo, int active, int64_t ns)
                 completed += atomic_load(&worker_stats(demo->workers[i])->completed);
         }
         printf("\r  active on %s: %lld accepted, %lld completed, lag %lld events ",
-            local_name(demo->local, active),
-            (long long)demo_client_counts(demo->client).accepted, (long long)completed,
-            (long long)events);
+            local_name(demo->local, active), (long long)demo_client_counts(demo->client).accepted,
+            (long long)completed, (long long)events);
         fflush(stdout);
         wait_ns(100 * NS_PER_MS);
     }
@@ -172,10 +171,8 @@ static bool start_worker(struct demo *demo, int cluster)
 
 static bool set_up(struct demo *demo, const char *data)
 {
-    struct local_options options = {.clusters = "us,eu",
-        .data = data,
-        .namespace = NAMESPACE,
-        .log_level = "error"};
+    struct local_options options = {
+        .clusters = "us,eu", .data = data, .namespace = NAMESPACE, .log_level = "error"};
     char reason[256] = "";
     if (local_open(&options, &demo->local, reason)) {
         fprintf(stderr, "strait demo: %s\n", reason);
@@ -269,8 +266,7 @@ static void report(const struct demo *demo, const struct demo_comparison *compar
         completions += atomic_load(&worker_stats(demo->workers[i])->completed);
     int64_t lost = comparison->missing[0] > comparison->missing[1] ? comparison->missing[0]
                                                                    : comparison->missing[1];
-    int64_t doubled =
-        completions > comparison->workflows ? completions - comparison->workflows : 0;
+    int64_t doubled = completions > comparison->workflows ? completions - comparison->workflows : 0;
     printf("\n  accepted                %lld workflows\n"
            "  completed               %lld on us, %lld on eu\n"
            "  lost                    %lld\n"
@@ -302,8 +298,8 @@ static bool play(struct demo *demo)
 
 static void stay(const struct demo *demo)
 {
-    printf("\nstill running (Ctrl-C ends it); namespace %s, task queue %s:\n", NAMESPACE,
-        TASK_QUEUE);
+    printf(
+        "\nstill running (Ctrl-C ends it); namespace %s, task queue %s:\n", NAMESPACE, TASK_QUEUE);
     for (int i = 0; i < DEMO_CLUSTERS; i++)
         printf("  %-3s gRPC %s   http://127.0.0.1:%d/metrics\n", local_name(demo->local, i),
             demo->addresses[i], local_console_port(demo->local, i));

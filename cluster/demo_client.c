@@ -18,7 +18,7 @@
 #include "proto/api_history.pb-c.h"
 #include "proto/api_service.pb-c.h"
 
-#define SERVICE "/temporal.api.workflowservice.v1.WorkflowService/"
+#define SERVICE        "/temporal.api.workflowservice.v1.WorkflowService/"
 #define TRY_TIMEOUT_NS (5 * NS_PER_S)
 
 struct demo_client {
@@ -210,8 +210,8 @@ static bool read_history(struct demo_client *client, struct arena *arena, int cl
             proto_pack(arena, &request.base), TRY_TIMEOUT_NS, arena);
     if (result.code != GRPC_OK)
         return false;
-    Api__GetWorkflowExecutionHistoryResponse *response = proto_unpack(
-        arena, &api__get_workflow_execution_history_response__descriptor, result.body);
+    Api__GetWorkflowExecutionHistoryResponse *response =
+        proto_unpack(arena, &api__get_workflow_execution_history_response__descriptor, result.body);
     if (!response || !response->n_history)
         return false;
     *ret_history = bytes_make(response->history[0].data, response->history[0].len);
@@ -223,9 +223,8 @@ static int64_t history_events(struct arena *arena, struct bytes bytes, bool *ret
     Api__History *history = proto_unpack(arena, &api__history__descriptor, bytes);
     if (!history || !history->n_events)
         return 0;
-    *ret_completed =
-        history->events[history->n_events - 1]->attributes_case ==
-        API__HISTORY_EVENT__ATTRIBUTES_WORKFLOW_EXECUTION_COMPLETED_EVENT_ATTRIBUTES;
+    *ret_completed = history->events[history->n_events - 1]->attributes_case ==
+                     API__HISTORY_EVENT__ATTRIBUTES_WORKFLOW_EXECUTION_COMPLETED_EVENT_ATTRIBUTES;
     return (int64_t)history->n_events;
 }
 

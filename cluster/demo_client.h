@@ -32,8 +32,8 @@ struct demo_counts {
 struct demo_comparison {
     int64_t workflows;
     int64_t completed[DEMO_CLUSTERS];
-    int64_t missing[DEMO_CLUSTERS];   /* accepted, not found */
-    int64_t equal;                    /* histories equal, byte by byte */
+    int64_t missing[DEMO_CLUSTERS]; /* accepted, not found */
+    int64_t equal;                  /* histories equal, byte by byte */
     int64_t events;
 };
 

@@ -81,10 +81,8 @@ static int parse(int argc, char **argv, struct local_options *ret_options)
 
 int cmd_dev(int argc, char **argv)
 {
-    struct local_options options = {.clusters = "us,eu",
-        .port = 7233,
-        .console_port = 8233,
-        .namespace = "default"};
+    struct local_options options = {
+        .clusters = "us,eu", .port = 7233, .console_port = 8233, .namespace = "default"};
     int status = parse(argc, argv, &options);
     if (status)
         return status;

@@ -21,7 +21,7 @@
 #include "proto/admin.pb-c.h"
 #include "replicator/nats_process.h"
 
-#define LOCAL_SHARDS 4
+#define LOCAL_SHARDS  4
 #define STOP_GRACE_NS (2 * NS_PER_S)
 
 struct local_cluster {
@@ -97,8 +97,7 @@ static void make_config(struct local *local, const struct local_options *options
     config->federation.clusters_count = (unsigned)local->count;
     config->database.driver = CONFIG_DRIVER_SQLITE;
     config->database.file =
-        options->data ? arena_printf(&local->arena, "%s/%s.db", local->data, cluster->name)
-                      : NULL;
+        options->data ? arena_printf(&local->arena, "%s/%s.db", local->data, cluster->name) : NULL;
     int port = cluster->port ? cluster->port : options->port ? options->port + index : 0;
     config->listen.grpc = arena_printf(&local->arena, "127.0.0.1:%d", port);
     config->listen.console = NULL;
@@ -159,8 +158,7 @@ static enum err make_namespace(struct local *local, const char *name, char reaso
     return err;
 }
 
-static enum err open_all(
-    struct local *local, const struct local_options *options, char reason[256])
+static enum err open_all(struct local *local, const struct local_options *options, char reason[256])
 {
     enum err err = parse_names(local, options->clusters, reason);
     if (err)

@@ -30,7 +30,7 @@
 #include "replicator/bus.h"
 #include "replicator/replicator.h"
 
-/* ---- surroundings ----------------------------------------------------------------------------- */
+/* ---- surroundings ---------------------------------------------------------------------------- */
 
 static enum err open_buses(struct node *node, char reason[256])
 {
@@ -118,7 +118,7 @@ static enum err open_store(struct node *node, char reason[256])
     return store_open(&options, &node->store, reason);
 }
 
-/* ---- the parts -------------------------------------------------------------------------------- */
+/* ---- the parts ------------------------------------------------------------------------------- */
 
 static bool forward(void *ctx, struct call *call, const struct namespace_view *view)
 {
@@ -238,7 +238,7 @@ static enum err open_service(struct node *node, char reason[256])
     return err;
 }
 
-/* ---- start ------------------------------------------------------------------------------------ */
+/* ---- start ----------------------------------------------------------------------------------- */
 
 static int64_t step_executor(void *ctx, int64_t now)
 {
@@ -339,8 +339,7 @@ static enum err open_parts(struct node *node, char reason[256])
     if (!err)
         err = open_store(node, reason);
     if (!err)
-        err = registry_open(
-            node->env, &node->federation, node->store, &node->registry, reason);
+        err = registry_open(node->env, &node->federation, node->store, &node->registry, reason);
     if (err)
         return err;
     node->service = loop_open(node->env, "service");
@@ -361,8 +360,7 @@ static enum err open_parts(struct node *node, char reason[256])
     return err;
 }
 
-enum err node_open(
-    const struct node_options *options, struct node **ret_node, char ret_reason[256])
+enum err node_open(const struct node_options *options, struct node **ret_node, char ret_reason[256])
 {
     struct node *node = mem_new(struct node);
     node->config = options->config;
@@ -390,13 +388,13 @@ enum err node_open(
     }
     rpc_server_set_serving(node->rpc, 1);
     log_info("node.serving", "cluster=%s node=%s grpc_port=%d console_port=%d database=%s",
-        node->config->cluster.name, node->id, rpc_server_port(node->rpc),
-        node_console_port(node), store_driver_name(node->store));
+        node->config->cluster.name, node->id, rpc_server_port(node->rpc), node_console_port(node),
+        store_driver_name(node->store));
     *ret_node = node;
     return OK;
 }
 
-/* ---- stop ------------------------------------------------------------------------------------- */
+/* ---- stop ------------------------------------------------------------------------------------ */
 
 static void wait_idle(struct node *node)
 {

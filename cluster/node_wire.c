@@ -13,7 +13,7 @@
 #include "cluster/node_private.h"
 #include "replicator/replicator.h"
 
-/* ---- calls of clients that another cluster forwarded ------------------------------------------ */
+/* ---- calls of clients that another cluster forwarded ----------------------------------------- */
 
 struct forwarded {
     peer_respond_fn *respond;
@@ -66,7 +66,7 @@ void node_failover_call(
     admin_failover_call(node->admin, call, namespace_name, target);
 }
 
-/* ---- console ---------------------------------------------------------------------------------- */
+/* ---- console --------------------------------------------------------------------------------- */
 
 static bool ready(void *ctx)
 {

@@ -12,7 +12,8 @@ int cmd_dev(int argc, char **argv);
 /** strait demo: what `make run` shows. */
 int cmd_demo(int argc, char **argv);
 
-/** Blocks SIGTERM, SIGINT and SIGPIPE in this and all threads started later. First thing in main. */
+/** Blocks SIGTERM, SIGINT and SIGPIPE in this and all threads started later. First thing in main.
+ *  */
 void signals_block(void);
 /** Sleeps until SIGTERM or SIGINT. Returns the signal. */
 int signals_wait(void);

@@ -56,7 +56,7 @@ static void need_events(struct draft *draft, int64_t from_event_id, int64_t to_e
     effect->to_event_id = to_event_id;
 }
 
-/* ---- input ------------------------------------------------------------------------------------ */
+/* ---- input ----------------------------------------------------------------------------------- */
 
 /* What a sender may not get wrong. Its batch ends its line, and has one version throughout. */
 static bool incoming_valid(const struct conflict_incoming *incoming)
@@ -85,7 +85,7 @@ static void check_run(const struct conflict_run *run)
     }
 }
 
-/* ---- a run that is not here --------------------------------------------------------------------- */
+/* ---- a run that is not here ------------------------------------------------------------------ */
 
 /* Which of two runs of a workflow id is the newer one. At one version both were written by one
  * cluster; without tie-breakers the one that arrives later was begun later, because a source ships
@@ -125,7 +125,7 @@ static void place_run(struct draft *draft)
     append(draft, 0, 1);
 }
 
-/* ---- a run that is here -------------------------------------------------------------------------- */
+/* ---- a run that is here ---------------------------------------------------------------------- */
 
 /* The branch with the highest common ancestor, the shorter one of two; -1 = none shares anything. */
 static int nearest_branch(const struct conflict_input *input, struct version_item *ret_common)
@@ -198,7 +198,7 @@ static void place_batch(struct draft *draft)
         place_beside(draft, branch, common);
 }
 
-/* ---- the step ------------------------------------------------------------------------------------ */
+/* ---- the step -------------------------------------------------------------------------------- */
 
 enum err conflict_step(
     struct arena *arena, const struct conflict_input *input, struct conflict_plan *ret_plan)

@@ -5,8 +5,8 @@
  *
  *   conflict_step(arena, input) → plan
  *
- * The input describes what arrived and what is here; the plan is an ordered list of effects that the
- * caller carries out in one commit. The same function serves apply, simulator, golden cases and
+ * The input describes what arrived and what is here; the plan is an ordered list of effects that
+ * the caller carries out in one commit. The same function serves apply, simulator, golden cases and
  * fuzzing. Theory: conflict/README.md.
  */
 #ifndef CONFLICT_RESOLVER_H

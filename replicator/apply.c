@@ -12,7 +12,7 @@
 #include "cluster/base/mem.h"
 #include "replicator/apply_private.h"
 
-/* ---- items ------------------------------------------------------------------------------------ */
+/* ---- items ----------------------------------------------------------------------------------- */
 
 static void item_deliver(struct mail *mail, void *owner)
 {
@@ -50,7 +50,7 @@ static bool kind_is_known(Record__OutboxItem__Kind kind)
            kind == RECORD__OUTBOX_ITEM__KIND__RUN_DELETED;
 }
 
-/* ---- queues ----------------------------------------------------------------------------------- */
+/* ---- queues ---------------------------------------------------------------------------------- */
 
 static struct apply_queue *queue_of(struct apply *apply, const Replication__Item *item)
 {
@@ -98,7 +98,7 @@ void queue_go_on(struct apply_queue *queue)
         queue_retry(queue);
 }
 
-/* ---- back from the executor ------------------------------------------------------------------- */
+/* ---- back from the executor ------------------------------------------------------------------ */
 
 /* Items that were not reached, or have to be seen again, go back to where they came from. */
 static void give_back(struct apply_queue *queue, struct list *items)
@@ -192,7 +192,7 @@ static void queue_returned(struct mail *mail, void *owner)
     queue_go_on(queue);
 }
 
-/* ---- to the executor -------------------------------------------------------------------------- */
+/* ---- to the executor ------------------------------------------------------------------------- */
 
 static void effect_fire(struct effect *effect, enum err err)
 {
@@ -215,6 +215,7 @@ static void take_group(struct apply_queue *queue, struct list *from)
 {
     struct uuid run_id = item_run_id(queue_first(from));
     size_t max = queue->group_max ? queue->group_max : GROUP_ITEMS_MAX;
+    queue->group_max = 0;
     size_t count = 0;
     size_t bytes = 0;
     struct apply_item *item;
@@ -248,8 +249,6 @@ static enum err group_submit(struct apply_queue *queue, struct list *from)
     enum err err = engine_submit(queue->apply->engine, &queue->request);
     if (err)
         give_back(queue, &queue->flight);
-    else
-        queue->group_max = 0;
     return err;
 }
 
@@ -291,6 +290,7 @@ enum err apply_submit(struct apply *apply, struct apply_item *item)
     item->apply = apply;
     item->reason = NULL;
     item->fetched = false;
+    item->fetches = 0;
     item->predecessor_asked = false;
     apply->pending++;
     if (item->item->kind == RECORD__OUTBOX_ITEM__KIND__BARRIER) {
@@ -314,7 +314,7 @@ enum err apply_submit(struct apply *apply, struct apply_item *item)
     return err;
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void make_metrics(struct apply *apply)
 {

@@ -30,7 +30,8 @@ enum apply_outcome {
     APPLY_RETRY,         /* the commit failed or a dependency was out of reach: submit it again */
 };
 
-/** One item on its way. Owned by the submitter until `done` ran; lives on the replicator's thread. */
+/** One item on its way. Owned by the submitter until `done` ran; lives on the replicator's thread.
+ *  */
 struct apply_item {
     const Replication__Item *item; /* in memory of the submitter, unchanged until done */
     int source;                    /* cluster index */
@@ -48,6 +49,9 @@ struct apply_item {
     struct uuid need_run;          /* missing: events [need_from, need_to) of this run */
     int64_t need_from;
     int64_t need_to;               /* 0 = to the end */
+    struct uuid asked_run;         /* the last fetch for it began here */
+    int64_t asked_from;
+    uint32_t fetches;
     bool fetched;                  /* not submitted, but part of what was fetched */
     bool predecessor_asked;        /* the source has no more of the run before this one */
 };

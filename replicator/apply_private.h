@@ -58,11 +58,7 @@ struct apply_queue {
     struct effect effect;
     struct mail mail;
     enum err err;            /* of request or commit */
-    /* fetching for the first waiting item */
-    struct uuid fetch_run;
-    int64_t fetch_from;
-    uint32_t fetches;
-    const char *fetch_fault; /* it cannot be completed: static text */
+    const char *fetch_fault; /* why the first waiting item cannot be completed: static text */
 };
 
 /** An item that was not submitted but fetched; owns its message. */

@@ -33,7 +33,7 @@ enum offset {
     AT_HASH = 16,
 };
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static void write_header(uint8_t *at, uint32_t flags, size_t plain_len, struct bytes body)
 {
@@ -79,7 +79,7 @@ struct blob *envelope_encode(const Replication__Envelope *envelope)
     return frame;
 }
 
-/* ---- counting --------------------------------------------------------------------------------- */
+/* ---- counting -------------------------------------------------------------------------------- */
 
 /* One field of a serialized message. */
 struct field {
@@ -166,7 +166,7 @@ static bool size_is_sane(struct bytes plain)
     return offset == plain.len;
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static bool items_are_valid(const Replication__Envelope *envelope)
 {

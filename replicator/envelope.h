@@ -9,8 +9,8 @@
  *   part   0 u32 magic "SRP1"   4 u16 part (from 0)   6 u16 parts   8 u64 id (xxh3 of the whole)
  *         16 u32 whole bytes   20 u32 part bytes   24 u64 xxh3 of the data   32 data
  *
- * Little-endian. Bytes from the bus are hostile: decode returns ERR_CORRUPT (damaged or not ours) or
- * ERR_VERSION (a newer format).
+ * Little-endian. Bytes from the bus are hostile: decode returns ERR_CORRUPT (damaged or not ours)
+ * or ERR_VERSION (a newer format).
  */
 #ifndef REPLICATOR_ENVELOPE_H
 #define REPLICATOR_ENVELOPE_H
@@ -35,8 +35,8 @@ NODISCARD enum err envelope_decode(
 size_t envelope_parts(struct bytes frame, size_t max);
 struct blob *envelope_part(struct bytes frame, size_t max, size_t part);
 
-/** Puts parts together again, in any order, for one sender and shard. Memory bounded: one frame at a
- *  time; a part of another frame discards the unfinished one (it is sent again). */
+/** Puts parts together again, in any order, for one sender and shard. Memory bounded: one frame at
+ *  a time; a part of another frame discards the unfinished one (it is sent again). */
 struct envelope_joiner {
     uint64_t id;
     struct buffer whole;

@@ -15,7 +15,7 @@
 #define CONNECTED_POLL_NS (NS_PER_S / 4)
 #define LANES_PER_STEP    256
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void lane_open(struct publisher *publisher, struct target *target, int32_t shard)
 {
@@ -110,7 +110,7 @@ void publisher_close(struct publisher *publisher)
     mem_free(publisher);
 }
 
-/* ---- streams ---------------------------------------------------------------------------------- */
+/* ---- streams --------------------------------------------------------------------------------- */
 
 static void wake_target(struct target *target)
 {
@@ -187,7 +187,7 @@ static int64_t step_streams(struct publisher *publisher, int64_t now)
     return next;
 }
 
-/* ---- what targets say ------------------------------------------------------------------------- */
+/* ---- what targets say ------------------------------------------------------------------------ */
 
 static struct barrier_seen *barrier_of(
     struct publisher *publisher, int target, const char *handover_id)
@@ -267,7 +267,7 @@ void publisher_republish(
     lane_rewind(&publisher->targets[target].lanes[request->shard], request->from_seq - 1);
 }
 
-/* ---- step ------------------------------------------------------------------------------------- */
+/* ---- step ------------------------------------------------------------------------------------ */
 
 int64_t publisher_step(struct publisher *publisher, int64_t now)
 {
@@ -290,7 +290,7 @@ int64_t publisher_step(struct publisher *publisher, int64_t now)
     return timer ? sooner(next, timer->key) : next;
 }
 
-/* ---- what others look at ---------------------------------------------------------------------- */
+/* ---- what others look at --------------------------------------------------------------------- */
 
 int64_t publisher_newest(struct publisher *publisher, int32_t shard, int64_t *ret_time_ns)
 {

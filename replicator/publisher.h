@@ -34,7 +34,7 @@ void publisher_republish(
 /** The newest committed seq of a shard known, and its time (0 = none). Any thread. */
 int64_t publisher_newest(struct publisher *publisher, int32_t shard, int64_t *ret_time_ns);
 
-/* ---- for progress.c ----------------------------------------------------------------------------- */
+/* ---- for progress.c -------------------------------------------------------------------------- */
 
 /** What a target reported last. */
 struct lane_progress {
@@ -49,7 +49,7 @@ void publisher_lane_stored(struct publisher *publisher, int target, int32_t shar
 /** Rows of the shard up to here may be deleted; 0 = none. */
 int64_t publisher_trim_seq(const struct publisher *publisher, int32_t shard);
 
-/* ---- for watch.c: with the mutex held ------------------------------------------------------------ */
+/* ---- for watch.c: with the mutex held -------------------------------------------------------- */
 
 /** What a target has not drained, as far as it was published; the zero id means all. */
 struct lane_lag {

@@ -48,7 +48,7 @@ void lane_wake(struct lane *lane)
         list_push_back(&lane->publisher->ready, &lane->ready);
 }
 
-/* ---- lag -------------------------------------------------------------------------------------- */
+/* ---- lag ------------------------------------------------------------------------------------- */
 
 void marks_drop(struct lane *lane, int64_t up_to_seq)
 {
@@ -136,7 +136,7 @@ static void count_events(struct gathered *gathered, const Replication__Item *ite
     gathered->marks[at].events += events;
 }
 
-/* ---- gathering -------------------------------------------------------------------------------- */
+/* ---- gathering ------------------------------------------------------------------------------- */
 
 static void gather_item(struct lane *lane, struct gathered *gathered,
     const struct outbox_row *row, size_t index)
@@ -234,7 +234,7 @@ static void gather(struct lane *lane, struct gathered *gathered)
     gathered->last_seq = lane->scanned;
 }
 
-/* ---- publications ----------------------------------------------------------------------------- */
+/* ---- publications ---------------------------------------------------------------------------- */
 
 static void flight_settle(struct lane *lane)
 {
@@ -336,7 +336,7 @@ static void publish(struct lane *lane, const struct gathered *gathered)
     blob_unref(frame);
 }
 
-/* ---- the lane --------------------------------------------------------------------------------- */
+/* ---- the lane -------------------------------------------------------------------------------- */
 
 void lane_rewind(struct lane *lane, int64_t seq)
 {

@@ -18,7 +18,7 @@
 #define LOAD_ROWS_MAX  256u
 #define LOAD_BYTES_MAX (4u * MIB)
 
-/* ---- handed over ------------------------------------------------------------------------------ */
+/* ---- handed over ----------------------------------------------------------------------------- */
 
 void row_free(struct outbox_row *row)
 {
@@ -190,7 +190,7 @@ void rows_evict(struct publisher *publisher)
     }
 }
 
-/* ---- read from the table ---------------------------------------------------------------------- */
+/* ---- read from the table --------------------------------------------------------------------- */
 
 static bool item_is_for(const Record__OutboxItem *item, const char *target)
 {

@@ -21,7 +21,7 @@
 #define RETRY_NS       (50 * NS_PER_MS)
 #define DISPATCH_LANES 256
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static struct inbound *inbound_new(struct receiver *receiver, int source, int32_t shard)
 {
@@ -57,6 +57,7 @@ struct receiver *receiver_open(struct replicator *replicator)
     for (size_t i = 0; i < count; i++)
         receiver->sources[i].shards = mem_zalloc(SHARDS_MAX, sizeof(struct inbound *));
     list_init(&receiver->dispatch);
+    receiver->sweep_mono = INT64_MAX;
     struct metrics *metrics = replicator->options.metrics;
     receiver->items_applied = metrics_counter(metrics, "strait_replication_applied_total", NULL,
         "Changes of other clusters applied here.");
@@ -89,10 +90,8 @@ static void drop_list(struct list *list)
         delivery_drop(CONTAINER_OF(list_pop_front(list), struct delivery, link));
 }
 
-static void parts_drop(struct inbound *inbound)
+static void parts_forget(struct inbound *inbound)
 {
-    for (size_t i = 0; i < inbound->part_count; i++)
-        bus_msg_drop(inbound->parts[i]);
     inbound->receiver->bytes -= inbound->part_bytes;
     inbound->part_count = 0;
     inbound->part_bytes = 0;
@@ -103,7 +102,8 @@ static void inbound_free(struct inbound *inbound)
     drop_list(&inbound->deliveries);
     drop_list(&inbound->held);
     drop_list(&inbound->settled);
-    parts_drop(inbound);
+    for (size_t i = 0; i < inbound->part_count; i++)
+        bus_msg_drop(inbound->parts[i]);
     mem_free(inbound->parts);
     envelope_joiner_release(&inbound->joiner);
     mem_free(inbound);
@@ -122,7 +122,7 @@ void receiver_close(struct receiver *receiver)
     mem_free(receiver);
 }
 
-/* ---- items ------------------------------------------------------------------------------------ */
+/* ---- items ----------------------------------------------------------------------------------- */
 
 static void to_dispatch(struct inbound *inbound)
 {
@@ -143,7 +143,7 @@ static void item_done(struct apply_item *item)
         to_dispatch(inbound);
         return;
     case APPLY_DEAD_LETTERED:
-        if (item->item->seq < inbound->parked_seq)
+        if (delivery->envelope->epoch == inbound->epoch && item->item->seq < inbound->parked_seq)
             inbound->parked_seq = item->item->seq;
         break;
     case APPLY_DONE:
@@ -273,7 +273,7 @@ static int64_t dispatch(struct receiver *receiver, int64_t now)
     return list_empty(&receiver->dispatch) ? INT64_MAX : now + BUSY_NS;
 }
 
-/* ---- messages --------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 /* The shard is the last token of the subject. */
 static int32_t shard_of(const char *subject)
@@ -295,43 +295,46 @@ static bool envelope_is_ours(const struct inbound *inbound, const Replication__E
 }
 
 /* What cannot be read leaves a gap, and is asked for again from the source's table. */
-static void reject(struct inbound *inbound, struct bus_msg *message, enum err err)
+static void rejected(const struct inbound *inbound, size_t bytes, enum err err)
 {
-    struct receiver *receiver = inbound->receiver;
+    const struct receiver *receiver = inbound->receiver;
     counter_add(receiver->rejected, 1);
     log_warn("message.rejected", "source=%s shard=%d bytes=%zu err=%s",
-        cluster_name(receiver->replicator, inbound->source), inbound->shard, message->data.len,
+        cluster_name(receiver->replicator, inbound->source), inbound->shard, bytes,
         err_name(err));
-    bus_ack(message);
 }
 
-static void take_frame(struct inbound *inbound, struct bus_msg *message, struct bytes frame)
+/* The messages that the frame came in: with those of its parts when it was joined. */
+static void take_messages(struct delivery *delivery, struct bus_msg *message, bool joined)
+{
+    struct inbound *inbound = delivery->inbound;
+    size_t parts = joined ? inbound->part_count : 0;
+    delivery->messages = arena_zalloc(&delivery->arena, parts + 1, sizeof(*delivery->messages));
+    for (size_t i = 0; i < parts; i++)
+        delivery->messages[i] = inbound->parts[i];
+    delivery->messages[parts] = message;
+    delivery->message_count = parts + 1;
+    if (joined)
+        parts_forget(inbound);
+}
+
+static void take_frame(
+    struct inbound *inbound, struct bus_msg *message, struct bytes frame, bool joined)
 {
     struct receiver *receiver = inbound->receiver;
     struct delivery *delivery = mem_new(struct delivery);
     enum err err = envelope_decode(&delivery->arena, frame, &delivery->envelope);
     if (!err && !envelope_is_ours(inbound, delivery->envelope))
         err = ERR_INVALID;
+    delivery->inbound = inbound;
+    delivery->touched_mono = receiver->replicator->mono_ns;
+    take_messages(delivery, message, joined);
     if (err) {
-        arena_release(&delivery->arena);
-        mem_free(delivery);
-        parts_drop(inbound);
-        reject(inbound, message, err);
+        rejected(inbound, message->data.len, err);
+        delivery_ack(delivery);
         return;
     }
-    delivery->inbound = inbound;
     delivery->last_seq = delivery->envelope->last_seq;
-    delivery->touched_mono = receiver->replicator->mono_ns;
-    delivery->message_count = inbound->part_count + 1;
-    delivery->messages = arena_zalloc(
-        &delivery->arena, delivery->message_count, sizeof(*delivery->messages));
-    if (inbound->part_count > 0)
-        memcpy(delivery->messages, inbound->parts,
-            inbound->part_count * sizeof(*delivery->messages));
-    delivery->messages[inbound->part_count] = message;
-    receiver->bytes -= inbound->part_bytes;
-    inbound->part_count = 0;
-    inbound->part_bytes = 0;
     delivery->items =
         arena_zalloc(&delivery->arena, delivery->envelope->n_items + 1, sizeof(*delivery->items));
     delivery->bytes = delivery->arena.reserved;
@@ -357,9 +360,26 @@ static void parts_give_back(struct inbound *inbound)
 {
     for (size_t i = 0; i < inbound->part_count; i++)
         bus_nak(inbound->parts[i], BACK_NS);
-    inbound->receiver->bytes -= inbound->part_bytes;
-    inbound->part_count = 0;
-    inbound->part_bytes = 0;
+    parts_forget(inbound);
+}
+
+static void take_message(struct inbound *inbound, struct bus_msg *message)
+{
+    uint64_t id = inbound->joiner.id;
+    struct bytes frame = {0};
+    enum err err = envelope_join(&inbound->joiner, message->data, &frame);
+    bool plain = frame.data == message->data.data;
+    if (!plain && inbound->part_count > 0 &&
+        (inbound->joiner.id != id || inbound->part_count >= PARTS_MAX))
+        parts_give_back(inbound);
+    if (err) {
+        rejected(inbound, message->data.len, err);
+        bus_ack(message);
+    } else if (frame.data) {
+        take_frame(inbound, message, frame, !plain);
+    } else {
+        keep_part(inbound, message);
+    }
 }
 
 static void message_arrived(struct mail *mail, void *owner)
@@ -385,17 +405,7 @@ static void message_arrived(struct mail *mail, void *owner)
     struct inbound *inbound = receiver->sources[source].shards[shard];
     if (!inbound)
         inbound = inbound_new(receiver, source, shard);
-    uint64_t id = inbound->joiner.id;
-    struct bytes frame;
-    enum err err = envelope_join(&inbound->joiner, message->data, &frame);
-    if (inbound->part_count > 0 && (inbound->joiner.id != id || inbound->part_count >= PARTS_MAX))
-        parts_give_back(inbound);
-    if (err)
-        reject(inbound, message, err);
-    else if (frame.data)
-        take_frame(inbound, message, frame);
-    else
-        keep_part(inbound, message);
+    take_message(inbound, message);
 }
 
 void receiver_start(struct receiver *receiver)
@@ -424,14 +434,15 @@ void receiver_start(struct receiver *receiver)
 int64_t receiver_step(struct receiver *receiver, int64_t now)
 {
     int64_t next = dispatch(receiver, now);
-    if (replicator_stopping(receiver->replicator))
-        return next;
+    if (replicator_stopping(receiver->replicator) || now < receiver->sweep_mono)
+        return sooner(next, receiver->sweep_mono);
+    receiver->sweep_mono = INT64_MAX;
     for (int i = 0; i < receiver->replicator->federation->count; i++) {
         for (int32_t k = 0; k < receiver->sources[i].count; k++) {
             struct inbound *inbound = receiver->sources[i].shards[k];
             if (inbound)
-                next = sooner(next, order_step(inbound, now));
+                receiver_wants(receiver, order_step(inbound, now));
         }
     }
-    return next;
+    return sooner(next, receiver->sweep_mono);
 }

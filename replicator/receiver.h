@@ -98,6 +98,7 @@ struct receiver {
     size_t bytes;   /* held in deliveries and parts */
     size_t items;   /* in apply */
     int64_t busy_until_mono;
+    int64_t sweep_mono; /* when order_step() is next wanted */
     struct counter *items_applied;
     struct counter *gaps;
     struct counter *rejected;
@@ -113,6 +114,12 @@ void receiver_close(struct receiver *receiver);
 int64_t receiver_step(struct receiver *receiver, int64_t mono_now_ns);
 /** The inbound, or NULL when nothing was heard of it. */
 struct inbound *receiver_inbound(struct receiver *receiver, int source, int32_t shard);
+
+/** order_step() is wanted at the latest then. */
+static inline void receiver_wants(struct receiver *receiver, int64_t mono_ns)
+{
+    receiver->sweep_mono = sooner(receiver->sweep_mono, mono_ns);
+}
 
 /* receiver_order.c */
 /** A new envelope takes its place; takes over the delivery. */

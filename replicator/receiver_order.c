@@ -33,7 +33,7 @@ void delivery_ack(struct delivery *delivery)
     delivery_drop(delivery);
 }
 
-/* ---- watermarks ------------------------------------------------------------------------------- */
+/* ---- watermarks ------------------------------------------------------------------------------ */
 
 static bool delivery_is_done(const struct delivery *delivery)
 {
@@ -101,7 +101,7 @@ void order_stored(struct inbound *inbound)
     }
 }
 
-/* ---- arrivals --------------------------------------------------------------------------------- */
+/* ---- arrivals -------------------------------------------------------------------------------- */
 
 /* A new sequence space: what was known of the old one counts no more. Items of it that are still in
  * apply keep their deliveries, whose ranges mean nothing in the new one. */
@@ -140,13 +140,16 @@ static void accept(struct inbound *inbound, struct delivery *delivery)
         delivery->next++;
     inbound->received = envelope->last_seq;
     list_push_back(&inbound->deliveries, &delivery->link);
+    receiver_wants(inbound->receiver, delivery->touched_mono + TOUCH_NS);
 }
 
 /* By the beginning of their ranges; duplicates are told apart when their turn comes. */
 static void hold(struct inbound *inbound, struct delivery *delivery)
 {
-    if (inbound->gap_mono == 0)
+    if (inbound->gap_mono == 0) {
         inbound->gap_mono = inbound->receiver->replicator->mono_ns;
+        receiver_wants(inbound->receiver, inbound->gap_mono + GAP_NS);
+    }
     if (inbound->held_count >= HELD_MAX) {
         delivery_ack(delivery); /* V3 */
         return;
@@ -187,6 +190,7 @@ void order_arrived(struct inbound *inbound, struct delivery *delivery)
     if (envelope->sent_time > inbound->newest_ns)
         inbound->newest_ns = envelope->sent_time;
     pthread_mutex_unlock(&replicator->mutex);
+    int64_t received = inbound->received;
     place(inbound, delivery);
     while (!list_empty(&inbound->held)) {
         struct delivery *first = CONTAINER_OF(inbound->held.next, struct delivery, link);
@@ -198,10 +202,12 @@ void order_arrived(struct inbound *inbound, struct delivery *delivery)
     }
     if (list_empty(&inbound->held))
         inbound->gap_mono = 0;
+    else if (inbound->received > received)
+        inbound->gap_mono = replicator->mono_ns; /* it fills, or it is another one */
     order_advance(inbound);
 }
 
-/* ---- time ------------------------------------------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 static void ask_again(struct inbound *inbound)
 {

@@ -58,7 +58,7 @@ bool replicator_is_idle(const struct replicator *replicator);
 /** After the buses and the store were closed and the loop has ended. NULL is ignored. */
 void replicator_close(struct replicator *replicator);
 
-/* ---- other clusters ---------------------------------------------------------------------------- */
+/* ---- other clusters -------------------------------------------------------------------------- */
 
 /** Answers a request of another cluster: exactly once, from any thread. The response is packed
  *  before it returns. */
@@ -91,7 +91,7 @@ typedef void peer_done_fn(void *ctx, enum err err, const Replication__PeerRespon
 void replicator_peer_call(struct replicator *replicator, int cluster,
     const Replication__PeerRequest *request, int64_t timeout_ns, peer_done_fn *done, void *ctx);
 
-/* ---- failover ------------------------------------------------------------------------------------ */
+/* ---- failover -------------------------------------------------------------------------------- */
 
 /** How many of our shards the target has applied up to and with this handover's barrier. Any
  *  thread. */
@@ -103,7 +103,7 @@ int64_t replicator_dead_letters(struct replicator *replicator, struct uuid names
 size_t replicator_losses(struct replicator *replicator, int source, struct arena *arena,
     Replication__ShardLoss ***ret_losses);
 
-/* ---- watching ------------------------------------------------------------------------------------ */
+/* ---- watching -------------------------------------------------------------------------------- */
 
 enum lane_state { LANE_OK, LANE_WAITING, LANE_DISCONNECTED };
 
@@ -147,7 +147,7 @@ typedef void dead_letters_done_fn(
 void replicator_list_dead_letters(
     struct replicator *replicator, uint32_t limit, dead_letters_done_fn *done, void *ctx);
 
-/* ---- verification --------------------------------------------------------------------------------- */
+/* ---- verification ---------------------------------------------------------------------------- */
 
 #define VERIFY_DIFFERENCES_MAX 100 /* listed; all are counted */
 

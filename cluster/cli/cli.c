@@ -85,7 +85,8 @@ static int run(const struct cli_command *command, int argc, char **argv, int wor
     int status = cli_parse(&cli, argc, argv, words);
     if (status < 0)
         status = command->run(&cli);
-    rpc_client_close(cli.client);
+    if (cli.client)
+        rpc_client_close(cli.client);
     arena_release(&cli.arena);
     return status;
 }

@@ -20,7 +20,7 @@ static char *number(struct cli *cli, int64_t value)
     return arena_printf(&cli->arena, "%lld", (long long)value);
 }
 
-/* ---- cluster ------------------------------------------------------------------------------------ */
+/* ---- cluster --------------------------------------------------------------------------------- */
 
 static int cluster_list(struct cli *cli)
 {
@@ -70,7 +70,7 @@ static int cluster_status(struct cli *cli)
     return CLI_OK;
 }
 
-/* ---- replication -------------------------------------------------------------------------------- */
+/* ---- replication ----------------------------------------------------------------------------- */
 
 static int replication_status(struct cli *cli)
 {
@@ -169,7 +169,7 @@ static int dlq_list(struct cli *cli)
     return CLI_OK;
 }
 
-/* ---- table -------------------------------------------------------------------------------------- */
+/* ---- table ----------------------------------------------------------------------------------- */
 
 static const struct cli_option verify_options[] = {
     {"cluster", 0, "CLUSTER", "compare with this one (default: with every other of the namespace)"},

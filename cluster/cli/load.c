@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Load: a fixed set of slots, each one operation under way. Closed loop: a slot begins again as soon
- * as it ends. Open loop: a pacer hands slots out by the clock and counts what it could not begin in
- * time, so that a slow server is not flattered.
+ * Load: a fixed set of slots, each one operation under way. Closed loop: a slot begins again as
+ * soon as it ends. Open loop: a pacer hands slots out by the clock and counts what it could not
+ * begin in time, so that a slow server is not flattered.
  */
 #include "cluster/cli/load.h"
 
@@ -20,7 +20,7 @@
 #include "proto/api_history.pb-c.h"
 #include "proto/api_service.pb-c.h"
 
-#define SERVICE "/temporal.api.workflowservice.v1.WorkflowService/"
+#define SERVICE         "/temporal.api.workflowservice.v1.WorkflowService/"
 #define CALL_TIMEOUT_NS (10 * NS_PER_S)
 #define WAIT_TIMEOUT_NS (25 * NS_PER_S)
 #define SLOTS_OPEN_LOOP 4096
@@ -57,7 +57,7 @@ static int64_t now_ns(void)
     return env_monotonic_ns(env_system());
 }
 
-/* ---- latency ---------------------------------------------------------------------------------- */
+/* ---- latency --------------------------------------------------------------------------------- */
 
 static int bucket_of(int64_t ns)
 {
@@ -86,7 +86,7 @@ double latency_quantile_ms(const struct latency *latency, double q)
     return 0;
 }
 
-/* ---- slots ------------------------------------------------------------------------------------ */
+/* ---- slots ----------------------------------------------------------------------------------- */
 
 static void begin(struct slot *slot);
 
@@ -119,7 +119,7 @@ static void slot_idle(struct slot *slot)
         begin(slot);
 }
 
-/* ---- waiting for the result ------------------------------------------------------------------- */
+/* ---- waiting for the result ------------------------------------------------------------------ */
 
 static void wait_result(struct slot *slot);
 
@@ -150,8 +150,8 @@ static void waited(const struct rpc_result *result, void *ctx)
             slot_idle(slot);
         return;
     }
-    Api__GetWorkflowExecutionHistoryResponse *response = proto_unpack(&slot->arena,
-        &api__get_workflow_execution_history_response__descriptor, result->body);
+    Api__GetWorkflowExecutionHistoryResponse *response = proto_unpack(
+        &slot->arena, &api__get_workflow_execution_history_response__descriptor, result->body);
     Api__History *history = NULL;
     if (response && response->n_history)
         history = proto_unpack(&slot->arena, &api__history__descriptor,
@@ -185,7 +185,7 @@ static void wait_result(struct slot *slot)
         proto_pack(arena, &request.base), WAIT_TIMEOUT_NS, waited, slot);
 }
 
-/* ---- starting --------------------------------------------------------------------------------- */
+/* ---- starting -------------------------------------------------------------------------------- */
 
 static void started(const struct rpc_result *result, void *ctx)
 {
@@ -236,8 +236,8 @@ static struct bytes signal_request(struct slot *slot, int64_t number)
     struct arena *arena = &slot->arena;
     Api__WorkflowExecution execution;
     api__workflow_execution__init(&execution);
-    execution.workflow_id = arena_printf(
-        arena, "%s-%d", options->id_prefix, (int)(number % options->signal_targets));
+    execution.workflow_id =
+        arena_printf(arena, "%s-%d", options->id_prefix, (int)(number % options->signal_targets));
     ProtobufCBinaryData input = {
         slot->load->payload.len, (uint8_t *)(uintptr_t)slot->load->payload.data};
     Api__SignalWorkflowExecutionRequest request;
@@ -270,7 +270,7 @@ static void begin(struct slot *slot)
         CALL_TIMEOUT_NS, started, slot);
 }
 
-/* ---- running ---------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 static void start_signal_targets(struct load *load)
 {
@@ -279,8 +279,8 @@ static void start_signal_targets(struct load *load)
         char id[128];
         snprintf(id, sizeof(id), "%.80s-%d", load->options->id_prefix, i);
         struct bytes body = start_request(&arena, load->options, id, load->payload);
-        struct rpc_result result = rpc_client_call(load->options->client,
-            SERVICE "StartWorkflowExecution", body, CALL_TIMEOUT_NS, &arena);
+        struct rpc_result result = rpc_client_call(
+            load->options->client, SERVICE "StartWorkflowExecution", body, CALL_TIMEOUT_NS, &arena);
         if (result.code != GRPC_OK)
             note_error(load, &result);
         arena_release(&arena);
@@ -343,8 +343,7 @@ void load_run(const struct load_options *options, struct load_result *ret_result
     memset(text, 'x', (size_t)options->payload_bytes + 2);
     text[0] = '"';
     text[options->payload_bytes + 1] = '"';
-    load->payload =
-        worker_payload(&load->arena, text, (size_t)options->payload_bytes + 2);
+    load->payload = worker_payload(&load->arena, text, (size_t)options->payload_bytes + 2);
     load->slot_count = options->rate > 0 ? SLOTS_OPEN_LOOP : options->concurrency;
     load->slots = mem_zalloc((size_t)load->slot_count, sizeof(struct slot));
     for (int i = 0; i < load->slot_count; i++) {

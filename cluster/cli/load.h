@@ -17,12 +17,12 @@ struct load_options {
     const char *namespace_name;
     const char *task_queue;
     enum load_scenario scenario;
-    int concurrency;       /* closed loop: operations under way */
-    double rate;           /* open loop: operations per second; 0 = closed loop */
+    int concurrency; /* closed loop: operations under way */
+    double rate;     /* open loop: operations per second; 0 = closed loop */
     double seconds;
-    int64_t limit;         /* stop after so many operations; 0 = by time only */
+    int64_t limit; /* stop after so many operations; 0 = by time only */
     int payload_bytes;
-    int signal_targets;    /* workflows that share the signals */
+    int signal_targets; /* workflows that share the signals */
     const char *id_prefix;
 };
 
@@ -39,15 +39,15 @@ void latency_add(struct latency *latency, int64_t ns);
 double latency_quantile_ms(const struct latency *latency, double q);
 
 struct load_result {
-    double seconds;               /* measured, until the last answer */
-    _Atomic(int64_t) started;     /* starts (or signals) acknowledged */
-    _Atomic(int64_t) finished;    /* workflows seen closed with the right result; signals: = started */
-    _Atomic(int64_t) wrong;       /* closed otherwise, or with another result */
-    _Atomic(int64_t) errors;      /* calls that failed */
-    _Atomic(int64_t) late;        /* open loop: operations begun later than due by over 10 ms */
+    double seconds;            /* measured, until the last answer */
+    _Atomic(int64_t) started;  /* starts (or signals) acknowledged */
+    _Atomic(int64_t) finished; /* workflows seen closed with the right result; signals: = started */
+    _Atomic(int64_t) wrong;    /* closed otherwise, or with another result */
+    _Atomic(int64_t) errors;   /* calls that failed */
+    _Atomic(int64_t) late;     /* open loop: operations begun later than due by over 10 ms */
     char first_error[200];
-    struct latency start;         /* the start (or signal) call */
-    struct latency whole;         /* start until the result is known */
+    struct latency start; /* the start (or signal) call */
+    struct latency whole; /* start until the result is known */
 };
 
 /** Runs the load; blocks. The result is the caller's and zeroed by it. */

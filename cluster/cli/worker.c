@@ -17,10 +17,10 @@
 #include "proto/api_history.pb-c.h"
 #include "proto/api_service.pb-c.h"
 
-#define SERVICE "/temporal.api.workflowservice.v1.WorkflowService/"
+#define SERVICE         "/temporal.api.workflowservice.v1.WorkflowService/"
 #define POLL_TIMEOUT_NS (5 * NS_PER_S)
 #define CALL_TIMEOUT_NS (10 * NS_PER_S)
-#define RETRY_NS (50 * NS_PER_MS)
+#define RETRY_NS        (50 * NS_PER_MS)
 
 enum poller_kind { POLLER_WORKFLOW, POLLER_STICKY, POLLER_ACTIVITY };
 
@@ -29,7 +29,7 @@ struct poller {
     struct worker *worker;
     enum poller_kind kind;
     struct arena arena;
-    bool completes;   /* the task being answered completes its workflow */
+    bool completes; /* the task being answered completes its workflow */
 };
 
 struct worker {
@@ -49,7 +49,7 @@ struct worker {
 
 static void poll_start(struct poller *poller);
 
-/* ---- payloads --------------------------------------------------------------------------------- */
+/* ---- payloads -------------------------------------------------------------------------------- */
 
 struct bytes worker_payload(struct arena *arena, const char *text, size_t len)
 {
@@ -74,7 +74,7 @@ struct bytes worker_payload(struct arena *arena, const char *text, size_t len)
     return proto_pack(arena, &payloads.base);
 }
 
-/* ---- the machine ------------------------------------------------------------------------------ */
+/* ---- the machine ----------------------------------------------------------------------------- */
 
 static void poller_end(struct poller *poller)
 {
@@ -137,7 +137,7 @@ static void respond(struct poller *poller, const char *method, const ProtobufCMe
         CALL_TIMEOUT_NS, responded, poller);
 }
 
-/* ---- workflow tasks --------------------------------------------------------------------------- */
+/* ---- workflow tasks -------------------------------------------------------------------------- */
 
 /* What the history says so far. */
 struct progress {
@@ -153,9 +153,9 @@ static void look_at_result(
     const Api__WorkflowExecutionStartedEventAttributes *started = progress->started;
     progress->steps_done++;
     if (!started || done->n_result != started->n_input ||
-        (done->n_result && (done->result[0].len != started->input[0].len ||
-                               memcmp(done->result[0].data, started->input[0].data,
-                                   done->result[0].len) != 0)))
+        (done->n_result &&
+            (done->result[0].len != started->input[0].len ||
+                memcmp(done->result[0].data, started->input[0].data, done->result[0].len) != 0)))
         progress->mismatch = true;
 }
 
@@ -210,8 +210,7 @@ static Api__Command *command_activity(
     attributes->n_input = progress->started->n_input;
     attributes->input = progress->started->input;
     attributes->start_to_close_timeout = duration(arena, 10000);
-    Api__Command *value =
-        command(arena, API__COMMAND_TYPE__COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK);
+    Api__Command *value = command(arena, API__COMMAND_TYPE__COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK);
     value->attributes_case = API__COMMAND__ATTRIBUTES_SCHEDULE_ACTIVITY_TASK_COMMAND_ATTRIBUTES;
     value->schedule_activity_task_command_attributes = attributes;
     return value;
@@ -289,17 +288,17 @@ static void workflow_polled(const struct rpc_result *result, void *ctx)
     }
     arena_reset(&poller->arena);
     struct arena *arena = &poller->arena;
-    Api__PollWorkflowTaskQueueResponse *task = proto_unpack(
-        arena, &api__poll_workflow_task_queue_response__descriptor, result->body);
+    Api__PollWorkflowTaskQueueResponse *task =
+        proto_unpack(arena, &api__poll_workflow_task_queue_response__descriptor, result->body);
     if (!task || !task->task_token.len) {
         poller_again(poller);
         return;
     }
     struct progress progress = {0};
-    Api__History *history =
-        task->n_history ? proto_unpack(arena, &api__history__descriptor,
-                              bytes_make(task->history[0].data, task->history[0].len))
-                        : NULL;
+    Api__History *history = task->n_history
+                                ? proto_unpack(arena, &api__history__descriptor,
+                                      bytes_make(task->history[0].data, task->history[0].len))
+                                : NULL;
     for (size_t i = 0; history && i < history->n_events; i++)
         look_at(&progress, history->events[i]);
     atomic_fetch_add(&worker->stats.workflow_tasks, 1);
@@ -320,7 +319,7 @@ static void workflow_polled(const struct rpc_result *result, void *ctx)
     respond(poller, SERVICE "RespondWorkflowTaskCompleted", &request.base);
 }
 
-/* ---- activity tasks --------------------------------------------------------------------------- */
+/* ---- activity tasks -------------------------------------------------------------------------- */
 
 static void activity_polled(const struct rpc_result *result, void *ctx)
 {
@@ -331,8 +330,8 @@ static void activity_polled(const struct rpc_result *result, void *ctx)
     }
     arena_reset(&poller->arena);
     struct arena *arena = &poller->arena;
-    Api__PollActivityTaskQueueResponse *task = proto_unpack(
-        arena, &api__poll_activity_task_queue_response__descriptor, result->body);
+    Api__PollActivityTaskQueueResponse *task =
+        proto_unpack(arena, &api__poll_activity_task_queue_response__descriptor, result->body);
     if (!task || !task->task_token.len) {
         poller_again(poller);
         return;
@@ -349,7 +348,7 @@ static void activity_polled(const struct rpc_result *result, void *ctx)
     respond(poller, SERVICE "RespondActivityTaskCompleted", &request.base);
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void poll_start(struct poller *poller)
 {

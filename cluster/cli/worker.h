@@ -18,14 +18,14 @@
 struct worker;
 
 struct worker_options {
-    struct rpc_client *client;  /* outlives the worker */
+    struct rpc_client *client; /* outlives the worker */
     const char *namespace_name;
     const char *task_queue;
     const char *identity;
     int workflow_pollers;
     int activity_pollers;
-    bool sticky;                /* keep runs on a queue of this worker */
-    int64_t timer_ms;           /* of every t step */
+    bool sticky;      /* keep runs on a queue of this worker */
+    int64_t timer_ms; /* of every t step */
 };
 
 /** Counters; may be read while the worker runs. */

@@ -21,8 +21,8 @@ struct console {
     int port;
 };
 
-static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status,
-    const char *type, const struct buffer *body)
+static enum MHD_Result answer(
+    struct MHD_Connection *connection, unsigned status, const char *type, const struct buffer *body)
 {
     struct MHD_Response *response =
         MHD_create_response_from_buffer(body->len, body->data, MHD_RESPMEM_MUST_COPY);
@@ -69,8 +69,7 @@ static enum MHD_Result handle(void *ctx, struct MHD_Connection *connection, cons
     return result;
 }
 
-static enum err resolve(
-    const char *listen, struct sockaddr_storage *ret_address, char reason[256])
+static enum err resolve(const char *listen, struct sockaddr_storage *ret_address, char reason[256])
 {
     char host[256];
     const char *colon = strrchr(listen, ':');
@@ -110,12 +109,12 @@ enum err console_open(
     unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL;
     if (address.ss_family == AF_INET6)
         flags |= MHD_USE_IPv6;
-    console->daemon = MHD_start_daemon(flags, 0, NULL, NULL, handle, console,
-        MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&address, MHD_OPTION_CONNECTION_LIMIT,
-        CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, 30u, MHD_OPTION_END);
+    console->daemon = MHD_start_daemon(flags, 0, NULL, NULL, handle, console, MHD_OPTION_SOCK_ADDR,
+        (struct sockaddr *)&address, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
+        MHD_OPTION_CONNECTION_TIMEOUT, 30u, MHD_OPTION_END);
     if (!console->daemon) {
-        snprintf(reason, 256, "console address %.150s cannot be bound: is it in use?",
-            options->listen);
+        snprintf(
+            reason, 256, "console address %.150s cannot be bound: is it in use?", options->listen);
         mem_free(console);
         return ERR_IO;
     }

@@ -57,8 +57,8 @@ struct ProtobufCMessage;
 /** Starts an empty batch. */
 void batch_begin(struct batch_builder *builder, int64_t first_event_id, int64_t version);
 /** Appends one HistoryEvent (already numbered); returns the bytes it added. */
-size_t batch_add(struct batch_builder *builder, const struct ProtobufCMessage *event,
-    int64_t event_time_ns);
+size_t batch_add(
+    struct batch_builder *builder, const struct ProtobufCMessage *event, int64_t event_time_ns);
 /** Completes header and meta; the builder is empty again. The caller owns the blob. */
 struct blob *batch_finish(
     struct batch_builder *builder, struct bytes meta, uint64_t digest_before, uint64_t *ret_digest);
@@ -67,8 +67,8 @@ void batch_abandon(struct batch_builder *builder);
 /** Iterates over the events of serialized History bytes: *offset starts at 0; false at the end or
  *  at malformed framing (then *offset != events.len). `ret_event` is the HistoryEvent's bytes,
  *  `ret_framed` the same with tag and length, ready to be spliced into another History. */
-bool batch_next_event(struct bytes events, size_t *offset, struct bytes *ret_event,
-    struct bytes *ret_framed);
+bool batch_next_event(
+    struct bytes events, size_t *offset, struct bytes *ret_event, struct bytes *ret_framed);
 /** Reads only the id (field 1) of serialized HistoryEvent bytes; 0 when malformed. */
 int64_t batch_event_id(struct bytes event);
 

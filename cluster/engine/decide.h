@@ -4,8 +4,8 @@
  * events, facts and effects behind; none blocks. `request->message` is the unpacked API request,
  * already checked for form (lengths, required fields) by the frontend.
  *
- * Files: decide_start.c, decide_signal.c (signal, cancel, terminate, delete), decide_task.c (workflow
- * task life cycle), decide_command*.c (commands of a completed task), decide_activity.c,
+ * Files: decide_start.c, decide_signal.c (signal, cancel, terminate, delete), decide_task.c
+ * (workflow task life cycle), decide_command*.c (commands of a completed task), decide_activity.c,
  * decide_close.c (completion, retry, continue-as-new), decide_query.c, decide_due.c,
  * decide_dispatch.c (a matched task becomes a poll response), decide_read.c (describe, history).
  */
@@ -17,27 +17,28 @@
 struct task;
 struct poll;
 
-request_handler decide_start;                 /* StartWorkflowExecution */
+request_handler decide_start; /* StartWorkflowExecution */
 request_handler decide_signal_with_start;
 request_handler decide_signal;
 request_handler decide_request_cancel;
 request_handler decide_terminate;
 request_handler decide_delete;
 request_handler decide_describe;
-request_handler decide_history;               /* ctx = struct history_read * (decide_read.h) */
+request_handler decide_history; /* ctx = struct history_read * (decide_read.h) */
 request_handler decide_history_reverse;
 request_handler decide_query;
 request_handler decide_reset_sticky;
 
-request_handler decide_task_completed;        /* RespondWorkflowTaskCompleted */
+request_handler decide_task_completed; /* RespondWorkflowTaskCompleted */
 request_handler decide_task_failed;
-request_handler decide_query_completed;       /* RespondQueryTaskCompleted */
-request_handler decide_activity_completed;    /* also …ById: ctx = struct activity_target * */
+request_handler decide_query_completed;    /* RespondQueryTaskCompleted */
+request_handler decide_activity_completed; /* also …ById: ctx = struct activity_target * */
 request_handler decide_activity_failed;
 request_handler decide_activity_canceled;
 request_handler decide_activity_heartbeat;
 
-/** A task met a poll: starts it and answers the poll, or gives the poll back. ctx = struct match. */
+/** A task met a poll: starts it and answers the poll, or gives the poll back. ctx = struct match.
+ *  */
 request_handler decide_dispatch;
 struct match {
     struct request request;
@@ -54,7 +55,7 @@ struct task_token {
     int64_t started_event_id;
     int32_t attempt;
     uint64_t nonce;
-    int32_t kind;                  /* enum task_kind */
+    int32_t kind; /* enum task_kind */
     int64_t started_ns;
     int64_t history_bytes;
     struct bytes identity;
@@ -67,7 +68,7 @@ NODISCARD enum err task_token_read(
 
 /** Which activity a …ById call or a token means. */
 struct activity_target {
-    struct task_token token;       /* valid when !by_id */
+    struct task_token token; /* valid when !by_id */
     bool by_id;
     struct bytes activity_id;
 };

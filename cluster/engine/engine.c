@@ -49,16 +49,16 @@ enum err engine_submit(struct engine *engine, struct request *request)
 
 static void executor_metrics(struct executor *executor, struct metrics *metrics)
 {
-    executor->metrics.commit_runs = metrics_histogram(metrics, "strait_commit_runs", NULL,
-        "Runs changed by one commit.", 0);
+    executor->metrics.commit_runs =
+        metrics_histogram(metrics, "strait_commit_runs", NULL, "Runs changed by one commit.", 0);
     executor->metrics.commit_seconds = metrics_histogram(metrics, "strait_commit_seconds", NULL,
         "Time from submitting a commit to its completion.", 1);
     executor->metrics.commits =
         metrics_counter(metrics, "strait_commits_total", NULL, "Commits that succeeded.");
     executor->metrics.commit_failures =
         metrics_counter(metrics, "strait_commit_failures_total", NULL, "Commits that failed.");
-    executor->metrics.requests = metrics_counter(metrics, "strait_executor_requests_total", NULL,
-        "Requests decided by executors.");
+    executor->metrics.requests = metrics_counter(
+        metrics, "strait_executor_requests_total", NULL, "Requests decided by executors.");
 }
 
 static struct executor *executor_new(struct engine *engine, int index)
@@ -69,8 +69,8 @@ static struct executor *executor_new(struct engine *engine, int index)
     executor->index = index;
     executor->env = options->env;
     executor->store = options->store;
-    executor->mailbox = mailbox_open(
-        executor, options->wakers ? options->wakers[index] : NULL, MAILBOX_DEFAULT);
+    executor->mailbox =
+        mailbox_open(executor, options->wakers ? options->wakers[index] : NULL, MAILBOX_DEFAULT);
     list_init(&executor->lru);
     list_init(&executor->dirty);
     list_init(&executor->effects);
@@ -163,7 +163,7 @@ void engine_set_matching(struct engine *engine, struct matching *matching)
         engine->executors[i]->matching = matching;
 }
 
-/* ---- taking shards ---------------------------------------------------------------------------- */
+/* ---- taking shards --------------------------------------------------------------------------- */
 
 struct shard_start {
     struct store_op op;
@@ -236,10 +236,8 @@ static void start_submit(struct shard_start *start, mail_deliver_fn *deliver, in
             .expected_range = -1,
             .owner = bytes_of(executor->engine->node_id)};
     else
-        start->op.scan = (struct store_scan){.table = TABLE_OUTBOX,
-            .shard = start->shard->id,
-            .reverse = true,
-            .limit_rows = 1};
+        start->op.scan = (struct store_scan){
+            .table = TABLE_OUTBOX, .shard = start->shard->id, .reverse = true, .limit_rows = 1};
     store_submit(executor->store, &start->op);
 }
 
@@ -266,8 +264,7 @@ static void stop_delivered(struct mail *mail, void *owner)
     size_t cursor = 0;
     for (struct workflow *workflow = map_next(&executor->workflows, &cursor); workflow;
          workflow = map_next(&executor->workflows, &cursor)) {
-        for (struct list *node = workflow->runs.next; node != &workflow->runs;
-             node = node->next) {
+        for (struct list *node = workflow->runs.next; node != &workflow->runs; node = node->next) {
             history_abandon(executor, CONTAINER_OF(node, struct run, link));
             queries_abandon(executor, CONTAINER_OF(node, struct run, link));
         }

@@ -51,8 +51,7 @@ static void fail_not_active(
         "Namespace: %s is active in cluster: %s, while current cluster %s is a standby cluster.",
         ns->name, ns->active_cluster, executor->engine->cluster_name);
     call_fail(call, GRPC_FAILED_PRECONDITION, text,
-        "temporal.api.errordetails.v1.NamespaceNotActiveFailure",
-        proto_pack(arena, &failure.base));
+        "temporal.api.errordetails.v1.NamespaceNotActiveFailure", proto_pack(arena, &failure.base));
 }
 
 /* True when the request may run now; otherwise it was parked or ended. */
@@ -102,8 +101,7 @@ static void run_handler(
         d.current = workflow_run(workflow, workflow->current_run_id);
     if (d.current && d.current->deleted)
         d.current = NULL;
-    d.run = request->want == REQUEST_CURRENT ? d.current
-                                             : workflow_run(workflow, request->run_id);
+    d.run = request->want == REQUEST_CURRENT ? d.current : workflow_run(workflow, request->run_id);
     if (d.run && d.run->deleted)
         d.run = NULL;
     if (request->access == REQUEST_WRITE) {
@@ -123,9 +121,8 @@ void workflow_run_waiting(struct workflow *workflow)
         if (workflow_load_missing(workflow, request))
             return;
         list_remove(&request->link);
-        struct namespace_view *ns =
-            executor->engine->options.namespaces.get(executor->engine->options.namespaces.ctx,
-                request->namespace_id);
+        struct namespace_view *ns = executor->engine->options.namespaces.get(
+            executor->engine->options.namespaces.ctx, request->namespace_id);
         if (!ns) {
             request_fail(executor, request, ERR_NOT_FOUND, "namespace is gone");
             continue;
@@ -140,8 +137,7 @@ void executor_deliver_request(struct mail *mail, void *owner)
 {
     struct executor *executor = owner;
     struct request *request = CONTAINER_OF(mail, struct request, mail);
-    int32_t shard =
-        engine_shard(executor->engine, request->namespace_id, request->workflow_id);
+    int32_t shard = engine_shard(executor->engine, request->namespace_id, request->workflow_id);
     struct shard *owned = executor->shards[shard];
     if (executor->stopping || !owned || !owned->owned) {
         request_fail(executor, request, ERR_UNAVAILABLE,
@@ -171,7 +167,7 @@ void executor_redeliver(struct executor *executor)
     }
 }
 
-/* ---- parked writes ---------------------------------------------------------------------------- */
+/* ---- parked writes --------------------------------------------------------------------------- */
 
 static void unpark(struct executor *executor, const struct uuid *namespace_id)
 {
@@ -250,7 +246,7 @@ void engine_offers_lost(struct engine *engine, struct uuid namespace_id)
     tell_executors(engine, namespace_id, true);
 }
 
-/* ---- shard work ------------------------------------------------------------------------------- */
+/* ---- shard work ------------------------------------------------------------------------------ */
 
 static void shard_work_delivered(struct mail *mail, void *owner)
 {
@@ -275,11 +271,10 @@ enum err engine_shard_work(struct engine *engine, struct shard_work *work)
 {
     CHECK(work->shard >= 0 && work->shard < engine->options.shards);
     work->mail.deliver = shard_work_delivered;
-    return mailbox_post(
-        engine_executor_of_shard(engine, work->shard)->mailbox, &work->mail);
+    return mailbox_post(engine_executor_of_shard(engine, work->shard)->mailbox, &work->mail);
 }
 
-/* ---- step ------------------------------------------------------------------------------------- */
+/* ---- step ------------------------------------------------------------------------------------ */
 
 int64_t executor_step(struct executor *executor, int64_t mono_now)
 {

@@ -25,7 +25,7 @@
 #include "proto/api_history.pb-c.h"
 
 struct executor;
-struct engine;   /* all executors of a node and what they share */
+struct engine; /* all executors of a node and what they share */
 struct request;
 struct matching;
 struct history_waiters;
@@ -36,12 +36,12 @@ struct history_waiters;
 struct decision {
     struct executor *executor;
     const struct env *env;
-    struct arena *arena;            /* scratch of this decision */
-    int64_t now_ns;                 /* wall clock, once per decision */
-    struct namespace_view *ns;      /* of the request's namespace; never NULL */
+    struct arena *arena;       /* scratch of this decision */
+    int64_t now_ns;            /* wall clock, once per decision */
+    struct namespace_view *ns; /* of the request's namespace; never NULL */
     struct workflow *workflow;
-    struct run *run;                /* the run asked for; NULL = there is none */
-    struct run *current;            /* current run of the workflow id; NULL = none */
+    struct run *run;     /* the run asked for; NULL = there is none */
+    struct run *current; /* current run of the workflow id; NULL = none */
 };
 
 enum request_want {
@@ -51,9 +51,9 @@ enum request_want {
 
 /* How a namespace that is not writable here affects the request. */
 enum request_access {
-    REQUEST_READ,    /* always allowed */
-    REQUEST_WRITE,   /* waits during handover; fails with NamespaceNotActive when passive */
-    REQUEST_APPLY,   /* from replication: allowed when passive, and when active */
+    REQUEST_READ,  /* always allowed */
+    REQUEST_WRITE, /* waits during handover; fails with NamespaceNotActive when passive */
+    REQUEST_APPLY, /* from replication: allowed when passive, and when active */
 };
 
 typedef void request_handler(struct decision *d, struct request *request);
@@ -62,22 +62,22 @@ typedef void request_handler(struct decision *d, struct request *request);
  *  or `failed` is called; the handler takes it back (requests made by the frontend live in the
  *  call's arena). */
 struct request {
-    struct mail mail;               /* the executor's */
-    struct list link;               /* the executor's */
-    struct call *call;              /* may be NULL (internal work) */
+    struct mail mail;  /* the executor's */
+    struct list link;  /* the executor's */
+    struct call *call; /* may be NULL (internal work) */
     struct uuid namespace_id;
     struct bytes workflow_id;
     enum request_want want;
     enum request_access access;
-    struct uuid run_id;             /* REQUEST_RUN */
-    bool run_missing;               /* the executor's: the store has no such run */
+    struct uuid run_id; /* REQUEST_RUN */
+    bool run_missing;   /* the executor's: the store has no such run */
     request_handler *handle;
     /* Called instead of handle when the work cannot be done (load failed, shard lost, namespace not
      * active, shutdown). NULL: the call is failed with err. */
-    void (*failed)(struct executor *executor, struct request *request, enum err err,
-        const char *text);
-    const void *message;            /* the parsed API request, in the call's arena */
-    void *ctx;                      /* the handler's */
+    void (*failed)(
+        struct executor *executor, struct request *request, enum err err, const char *text);
+    const void *message; /* the parsed API request, in the call's arena */
+    void *ctx;           /* the handler's */
 };
 
 /** Routes to the executor that owns the workflow id and queues. ERR_BUSY: full, still the
@@ -85,9 +85,10 @@ struct request {
 NODISCARD enum err engine_submit(struct engine *engine, struct request *request);
 /** The shard of a workflow id: hash64(namespace id, workflow id) mod shards; stored, never
  *  changes. */
-int32_t engine_shard(const struct engine *engine, struct uuid namespace_id, struct bytes workflow_id);
+int32_t engine_shard(
+    const struct engine *engine, struct uuid namespace_id, struct bytes workflow_id);
 
-/* ---- what handlers may do ---------------------------------------------------------------------- */
+/* ---- what handlers may do -------------------------------------------------------------------- */
 
 /** An event under construction: type, time and attributes set by the caller. Numbers it, encodes it
  *  into the run's open batch, folds it. The namespace's failover version is used (d->ns). Returns
@@ -130,17 +131,17 @@ struct run *decision_loaded_run(struct decision *d, struct uuid run_id);
 /** Something that waits for the commit of what was decided so far. */
 struct effect {
     struct list link;
-    int64_t commit_no;              /* the executor's */
+    int64_t commit_no; /* the executor's */
     /* err OK: committed. Otherwise: not (ERR_UNAVAILABLE …). Runs on the executor's thread. */
     void (*fire)(struct effect *effect, enum err err);
 };
 
-/** Fires after the newest commit that changed `run` (at once, from the executor's step, when none is
- *  pending). run == NULL: after all that was decided so far. */
+/** Fires after the newest commit that changed `run` (at once, from the executor's step, when none
+ *  is pending). run == NULL: after all that was decided so far. */
 void decision_defer(struct decision *d, const struct run *run, struct effect *effect);
 /** Answers the call with `response`, packed now, released as decision_defer does. */
-void decision_reply(struct decision *d, const struct run *run, struct call *call,
-    const ProtobufCMessage *response);
+void decision_reply(
+    struct decision *d, const struct run *run, struct call *call, const ProtobufCMessage *response);
 void decision_reply_bytes(
     struct decision *d, const struct run *run, struct call *call, struct bytes body);
 /** Fails the call, released likewise (errors too wait for what they saw). `detail` is packed now;
@@ -149,7 +150,7 @@ void decision_fail(struct decision *d, const struct run *run, struct call *call,
     enum grpc_code code, const char *detail_type, const ProtobufCMessage *detail, const char *fmt,
     ...) PRINTF_LIKE(7, 8);
 
-/* ---- access to the surroundings ------------------------------------------------------------------ */
+/* ---- access to the surroundings -------------------------------------------------------------- */
 
 struct engine *executor_engine(struct executor *executor);
 struct mailbox *executor_mailbox(struct executor *executor);
@@ -161,19 +162,19 @@ struct history_waiters *executor_history_waiters(struct executor *executor);
  *  if memory has them all; false = read the store. Views valid during the decision. */
 bool run_tail_from(struct run *run, int64_t from_event_id, struct list **ret_first);
 
-/* ---- due actions: implemented by decide_due.c ------------------------------------------------------ */
+/* ---- due actions: implemented by decide_due.c ------------------------------------------------ */
 
 /** The earliest wall-clock time at which the run needs attention; DUE_NONE = never. Pure. */
 int64_t run_due_ns(const struct run *run);
-/** Performs everything that is due now (dispatches, timeouts, timers, first workflow task). Only for
- *  runs of namespaces active here. */
+/** Performs everything that is due now (dispatches, timeouts, timers, first workflow task). Only
+ *  for runs of namespaces active here. */
 void decide_due(struct decision *d, struct run *run);
 
-/* ---- other clusters -------------------------------------------------------------------------------- */
+/* ---- other clusters -------------------------------------------------------------------------- */
 
 /** Where committed changes of replicated namespaces go (replicator/publisher). Executor's thread;
- *  must not block; may drop (the outbox table has it). `values[i]` is the batch or fact of item i or
- *  NULL; retained by the callee if kept. */
+ *  must not block; may drop (the outbox table has it). `values[i]` is the batch or fact of item i
+ *  or NULL; retained by the callee if kept. */
 struct replication_sink {
     void *ctx;
     void (*committed)(void *ctx, int32_t shard, int64_t seq, struct bytes outbox_row,
@@ -187,21 +188,21 @@ struct forward_sink {
     bool (*forward)(void *ctx, struct call *call, const struct namespace_view *view);
 };
 
-/* ---- life --------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 struct engine_options {
     const struct env *env;
     struct store *store;
     struct metrics *metrics;
     struct namespace_source namespaces;
-    struct replication_sink sink;   /* committed == NULL: none */
-    struct forward_sink forward;    /* forward == NULL: fail with NamespaceNotActive */
+    struct replication_sink sink; /* committed == NULL: none */
+    struct forward_sink forward;  /* forward == NULL: fail with NamespaceNotActive */
     const char *cluster_name;
     const char *node_id;
-    int32_t shards;                 /* of the cluster */
-    int executors;                  /* >= 1 */
-    struct waker **wakers;          /* one per executor; NULL entries in the simulator */
-    size_t cache_bytes_max;         /* per executor */
+    int32_t shards;         /* of the cluster */
+    int executors;          /* >= 1 */
+    struct waker **wakers;  /* one per executor; NULL entries in the simulator */
+    size_t cache_bytes_max; /* per executor */
 };
 
 NODISCARD enum err engine_open(

@@ -14,8 +14,8 @@
 #include "cluster/base/mem.h"
 #include "cluster/engine/decide_query.h"
 
-struct workflow *workflow_get(struct executor *executor, struct uuid namespace_id,
-    struct bytes workflow_id, int32_t shard)
+struct workflow *workflow_get(
+    struct executor *executor, struct uuid namespace_id, struct bytes workflow_id, int32_t shard)
 {
     uint8_t key[16 + ID_BYTES_MAX];
     CHECK(workflow_id.len <= ID_BYTES_MAX);
@@ -135,7 +135,7 @@ void cache_evict(struct executor *executor)
     size_t looked = 0;
     struct list *node = executor->lru.next;
     while (executor->cache_bytes > executor->engine->options.cache_bytes_max && looked < 256 &&
-        node != &executor->lru) {
+           node != &executor->lru) {
         struct workflow *workflow = CONTAINER_OF(node, struct workflow, lru);
         node = node->next;
         looked++;

@@ -85,7 +85,7 @@ void run_take_batch(struct run *run, struct blob *value, const struct batch *dec
     run_keep_tail(run, batch);
 }
 
-/* ---- building --------------------------------------------------------------------------------- */
+/* ---- building -------------------------------------------------------------------------------- */
 
 static void write_row(struct open_commit *open, enum table table, enum commit_mode mode,
     int32_t shard, struct bytes key, struct bytes value)
@@ -142,8 +142,8 @@ static void write_snapshot(struct open_commit *open, struct run *run)
     struct arena *arena = &open->commit.arena;
     enum commit_mode mode = run->snapshot_event_id ? COMMIT_UPDATE : COMMIT_INSERT;
     run->snapshot_event_id = last;
-    write_row(open, TABLE_SNAPSHOT, mode, run->shard,
-        bytes_copy(arena, uuid_view(&run->run_id)), run_write_snapshot(run, arena));
+    write_row(open, TABLE_SNAPSHOT, mode, run->shard, bytes_copy(arena, uuid_view(&run->run_id)),
+        run_write_snapshot(run, arena));
 }
 
 static void write_visibility(struct open_commit *open, struct run *run)
@@ -278,7 +278,7 @@ static void write_run(struct executor *executor, struct open_commit *open, struc
     open->runs[open->run_count++] = run;
 }
 
-/* ---- completion ------------------------------------------------------------------------------- */
+/* ---- completion ------------------------------------------------------------------------------ */
 
 void executor_fire_effects(struct executor *executor, int64_t up_to_no, enum err err)
 {
@@ -368,7 +368,7 @@ static void failed(struct executor *executor, struct open_commit *done, enum err
     executor_redeliver(executor);
 }
 
-/* ---- unknown outcome -------------------------------------------------------------------------- */
+/* ---- unknown outcome ------------------------------------------------------------------------- */
 
 struct resolve {
     struct store_op op;
@@ -460,8 +460,7 @@ void executor_flush(struct executor *executor)
         return;
     struct open_commit *open = executor->open;
     while (!list_empty(&executor->dirty))
-        write_run(
-            executor, open, CONTAINER_OF(executor->dirty.next, struct run, dirty_link));
+        write_run(executor, open, CONTAINER_OF(executor->dirty.next, struct run, dirty_link));
     outbox_finish(executor, open);
     for (int32_t i = 0; i < executor->engine->options.shards; i++) {
         struct shard *shard = executor->shards[i];

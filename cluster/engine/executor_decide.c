@@ -77,7 +77,7 @@ void decision_note_request_id(struct decision *d, struct run *run, const char *r
     executor_mark_dirty(d->executor, run);
 }
 
-/* ---- buffered events -------------------------------------------------------------------------- */
+/* ---- buffered events ------------------------------------------------------------------------- */
 
 void run_add_fact_change(
     struct run *run, enum fact_kind kind, enum commit_mode mode, int64_t id, struct blob *value)
@@ -136,10 +136,10 @@ int64_t decision_append_or_buffer(
  * Started event got. NULL: the event is no outcome. */
 static int64_t *outcome_started_id(const Api__HistoryEvent *event, int64_t *ret_scheduled)
 {
-#define OUTCOME(upper, lower)                                                                      \
-    if (event->attributes_case == API__HISTORY_EVENT__ATTRIBUTES_##upper##_EVENT_ATTRIBUTES) {     \
-        *ret_scheduled = event->lower##_event_attributes->scheduled_event_id;                      \
-        return &event->lower##_event_attributes->started_event_id;                                 \
+#define OUTCOME(upper, lower)                                                                  \
+    if (event->attributes_case == API__HISTORY_EVENT__ATTRIBUTES_##upper##_EVENT_ATTRIBUTES) { \
+        *ret_scheduled = event->lower##_event_attributes->scheduled_event_id;                  \
+        return &event->lower##_event_attributes->started_event_id;                             \
     }
     OUTCOME(ACTIVITY_TASK_COMPLETED, activity_task_completed)
     OUTCOME(ACTIVITY_TASK_FAILED, activity_task_failed)
@@ -186,8 +186,8 @@ void decision_flush_buffered(struct decision *d, struct run *run)
         struct list *node = run->buffered.next;
         struct buffered_event *buffered = CONTAINER_OF(node, struct buffered_event, link);
         list_remove(node);
-        all[i].fact = proto_unpack(
-            d->arena, &record__buffered_fact__descriptor, blob_view(buffered->record));
+        all[i].fact =
+            proto_unpack(d->arena, &record__buffered_fact__descriptor, blob_view(buffered->record));
         CHECK(all[i].fact);
         all[i].event = proto_unpack(d->arena, &api__history_event__descriptor,
             bytes_make(all[i].fact->event.data, all[i].fact->event.len));
@@ -219,7 +219,7 @@ void decision_flush_buffered(struct decision *d, struct run *run)
     }
 }
 
-/* ---- runs and facts --------------------------------------------------------------------------- */
+/* ---- runs and facts -------------------------------------------------------------------------- */
 
 struct run *decision_create_run(struct decision *d, struct uuid run_id, bool current)
 {
@@ -262,9 +262,8 @@ void decision_touch_activity(
     }
     activity->fact_version = d->ns->failover_version;
     activity->stamp++;
-    run_add_fact_change(run, FACT_ACTIVITY,
-        activity->fact_stored ? COMMIT_UPDATE : COMMIT_INSERT, id,
-        run_write_activity_fact(activity));
+    run_add_fact_change(run, FACT_ACTIVITY, activity->fact_stored ? COMMIT_UPDATE : COMMIT_INSERT,
+        id, run_write_activity_fact(activity));
     activity->fact_stored = true;
 }
 
@@ -293,8 +292,7 @@ enum err decision_apply_fact(
     enum err err = run_read_fact(run, kind, value);
     if (err)
         return err;
-    run_add_fact_change(
-        run, kind, stored ? COMMIT_UPDATE : COMMIT_INSERT, id, blob_from(value));
+    run_add_fact_change(run, kind, stored ? COMMIT_UPDATE : COMMIT_INSERT, id, blob_from(value));
     CONTAINER_OF(run->fact_changes.prev, struct fact_change, link)->replicated = true;
     d->executor->open_bytes += value.len;
     executor_mark_dirty(d->executor, run);
@@ -340,7 +338,7 @@ bool run_tail_from(struct run *run, int64_t from_event_id, struct list **ret_fir
     return false;
 }
 
-/* ---- effects ---------------------------------------------------------------------------------- */
+/* ---- effects --------------------------------------------------------------------------------- */
 
 void decision_defer(struct decision *d, const struct run *run, struct effect *effect)
 {
@@ -393,8 +391,8 @@ void decision_reply_bytes(
     decision_defer(d, run, &answer->effect);
 }
 
-void decision_reply(struct decision *d, const struct run *run, struct call *call,
-    const ProtobufCMessage *response)
+void decision_reply(
+    struct decision *d, const struct run *run, struct call *call, const ProtobufCMessage *response)
 {
     decision_reply_bytes(d, run, call, proto_pack(&call->arena, response));
 }

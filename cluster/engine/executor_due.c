@@ -7,9 +7,9 @@
  *   D1  column <= what would be owed if memory were lost (due_stored).
  *   D2  For an active namespace, every run whose column is at or below the cursor's loaded_until is
  *       either in the heap of runs, in the heap of rows, or being loaded, unless nothing is owed.
- * A cursor per (shard, active namespace) reads the due index forward, a window ahead of now. A write
- * below the cursor enters the heap at once, because the run is in memory then. What leaves memory
- * with something due soon makes the cursor begin again.
+ * A cursor per (shard, active namespace) reads the due index forward, a window ahead of now. A
+ * write below the cursor enters the heap at once, because the run is in memory then. What leaves
+ * memory with something due soon makes the cursor begin again.
  */
 #include <string.h>
 
@@ -19,7 +19,7 @@
 #include "cluster/engine/decide.h"
 #include "cluster/engine/executor_private.h"
 
-#define RETRY_NS (NS_PER_S)
+#define RETRY_NS     (NS_PER_S)
 #define DUE_PER_STEP 512
 
 static struct due_cursor *cursor_of(
@@ -46,9 +46,9 @@ static int64_t durable_due(const struct run *run)
         return DUE_NONE;
     int64_t due = run_due_ns(run);
     if (run->task.scheduled_event_id)
-        due = earlier(due, run->task.not_before_ns > run->task.scheduled_ns
-                               ? run->task.not_before_ns
-                               : run->task.scheduled_ns);
+        due =
+            earlier(due, run->task.not_before_ns > run->task.scheduled_ns ? run->task.not_before_ns
+                                                                          : run->task.scheduled_ns);
     if (run->buffered_count)
         due = earlier(due, run->started_ns);
     size_t cursor = 0;
@@ -77,8 +77,7 @@ int64_t due_stored(const struct run *run)
         return owed;
     /* Not pushed out for waiting, but a column below the cursor would never be read again. */
     const struct due_cursor *cursor = cursor_of(executor, run->namespace_id, run->shard);
-    if (cursor && owed != DUE_NONE && stored <= cursor->loaded_until &&
-        owed > cursor->loaded_until)
+    if (cursor && owed != DUE_NONE && stored <= cursor->loaded_until && owed > cursor->loaded_until)
         return owed;
     return stored;
 }
@@ -92,7 +91,7 @@ void due_update(struct executor *executor, struct run *run)
         heap_set(&executor->due_runs, &run->due, due);
 }
 
-/* ---- a run that is due ------------------------------------------------------------------------ */
+/* ---- a run that is due ----------------------------------------------------------------------- */
 
 struct due_request {
     struct request request;
@@ -125,7 +124,8 @@ static void due_failed(
     (void)text;
     struct due_request *due = CONTAINER_OF(request, struct due_request, request);
     executor->due_loads--;
-    /* Passive or being handed over: activation scans again. Anything else: later, from the index. */
+    /* Passive or being handed over: activation scans again. Anything else: later, from the index.
+     * */
     if (err != ERR_PRECONDITION && !executor->stopping)
         due_reset(executor, request->namespace_id,
             engine_shard(executor->engine, request->namespace_id, request->workflow_id));
@@ -149,7 +149,7 @@ static void due_submit(struct executor *executor, struct uuid namespace_id, stru
     executor_deliver_request(&due->request.mail, executor);
 }
 
-/* ---- cursors ---------------------------------------------------------------------------------- */
+/* ---- cursors --------------------------------------------------------------------------------- */
 
 static void rows_found(struct executor *executor, struct due_cursor *cursor)
 {
@@ -269,7 +269,7 @@ void due_namespace_changed(struct executor *executor, struct uuid namespace_id)
     cached_runs_update(executor, namespace_id);
 }
 
-/* ---- step ------------------------------------------------------------------------------------- */
+/* ---- step ------------------------------------------------------------------------------------ */
 
 void due_step(struct executor *executor, int64_t wall_now, int64_t mono_now)
 {

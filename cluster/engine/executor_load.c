@@ -3,8 +3,8 @@
  * Loading: first the pointer to the current run (batched with other reads by the store), then one
  * run: head, snapshot, facts and the history behind the snapshot, in one operation.
  *
- * What the store returns is hostile until decoded: a row that does not decode fails the request with
- * DATA_LOSS and says which row, and the run stays unloaded.
+ * What the store returns is hostile until decoded: a row that does not decode fails the request
+ * with DATA_LOSS and says which row, and the run stays unloaded.
  */
 #include "cluster/engine/executor_private.h"
 
@@ -36,7 +36,7 @@ static void load_fail(struct load *load, enum err err, const char *text)
     }
 }
 
-/* ---- the pointer ------------------------------------------------------------------------------ */
+/* ---- the pointer ----------------------------------------------------------------------------- */
 
 static void pointer_loaded(struct load *load)
 {
@@ -55,7 +55,7 @@ static void pointer_loaded(struct load *load)
     workflow->current_known = true;
 }
 
-/* ---- one run ---------------------------------------------------------------------------------- */
+/* ---- one run --------------------------------------------------------------------------------- */
 
 /* The line of branches from the root to the current one, as history key ranges. */
 struct segment {
@@ -74,8 +74,7 @@ static size_t head_segments(
     int64_t to = branch->next_event_id;
     while (count < max) {
         int64_t begin = branch->fork_event_id + 1;
-        segments[count++] =
-            (struct segment){branch->id, begin > from ? begin : from, to};
+        segments[count++] = (struct segment){branch->id, begin > from ? begin : from, to};
         if (begin <= from || branch->fork_event_id == 0)
             break;
         to = begin;
@@ -91,8 +90,8 @@ static size_t head_segments(
     return count;
 }
 
-static enum err read_history(struct store_session *session, struct load *load,
-    const Record__RunHead *head, int64_t from)
+static enum err read_history(
+    struct store_session *session, struct load *load, const Record__RunHead *head, int64_t from)
 {
     struct segment segments[64];
     size_t count = head_segments(head, from, segments, ARRAY_LEN(segments));
@@ -240,8 +239,7 @@ static void run_loaded(struct load *load)
                 request->run_missing = true;
         }
         if (uuid_equal(workflow->current_run_id, load->run_id)) {
-            log_error("run.missing", "run_id of current_run has no row, shard=%d",
-                workflow->shard);
+            log_error("run.missing", "run_id of current_run has no row, shard=%d", workflow->shard);
             load_fail(load, ERR_CORRUPT, "current run has no row");
         }
         return;

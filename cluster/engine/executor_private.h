@@ -9,27 +9,27 @@
 #include "cluster/engine/executor.h"
 #include "proto/record.pb-c.h"
 
-#define DUE_WINDOW_NS (60 * NS_PER_S)   /* due rows are loaded this far ahead */
-#define DUE_SCAN_ROWS 512u              /* per scan */
-#define DUE_LOADS_MAX 1024u             /* runs being loaded for the due scan at once */
-#define PARKED_MAX 10000u               /* writes that wait for the end of a handover */
+#define DUE_WINDOW_NS   (60 * NS_PER_S) /* due rows are loaded this far ahead */
+#define DUE_SCAN_ROWS   512u            /* per scan */
+#define DUE_LOADS_MAX   1024u           /* runs being loaded for the due scan at once */
+#define PARKED_MAX      10000u          /* writes that wait for the end of a handover */
 #define SNAPSHOT_EVENTS 256             /* a snapshot is due after so many events */
-#define TAIL_BYTES_MAX (64u * 1024u)    /* recent batches kept per run */
+#define TAIL_BYTES_MAX  (64u * 1024u)   /* recent batches kept per run */
 
 /** All that is known of one workflow id. */
 struct workflow {
     struct executor *executor;
     struct list lru;
-    struct bytes key;            /* namespace id, workflow id: in this allocation */
+    struct bytes key; /* namespace id, workflow id: in this allocation */
     struct uuid namespace_id;
-    struct bytes workflow_id;    /* view into key */
+    struct bytes workflow_id; /* view into key */
     int32_t shard;
-    struct list runs;            /* struct run, loaded */
-    bool current_known;          /* current_run_id is what the store says (or will say) */
-    bool current_row;            /* a row of current_run exists (or will) */
-    struct uuid current_run_id;  /* zero = none */
+    struct list runs;           /* struct run, loaded */
+    bool current_known;         /* current_run_id is what the store says (or will say) */
+    bool current_row;           /* a row of current_run exists (or will) */
+    struct uuid current_run_id; /* zero = none */
     bool loading;
-    struct list waiting;         /* struct request */
+    struct list waiting; /* struct request */
 };
 
 /** A load under way: the current pointer, then one run with everything that belongs to it. */
@@ -38,7 +38,7 @@ struct load {
     struct arena arena;
     struct executor *executor;
     struct workflow *workflow;
-    bool pointer;                /* this step reads only the pointer */
+    bool pointer; /* this step reads only the pointer */
     bool abandoned;
     struct uuid run_id;
     struct store_get get;
@@ -56,17 +56,17 @@ struct load {
 struct shard {
     int32_t id;
     bool owned;
-    bool lost;                   /* fenced by somebody else */
+    bool lost; /* fenced by somebody else */
     int64_t range_id;
-    int64_t commit_no;           /* of the newest submitted commit that touched it */
-    int64_t outbox_seq;          /* newest seq given out */
+    int64_t commit_no;  /* of the newest submitted commit that touched it */
+    int64_t outbox_seq; /* newest seq given out */
     int64_t outbox_committed;
     /* the open commit's outbox row */
     Record__OutboxItem **items;
     struct blob **values;
     size_t item_count;
     size_t item_capacity;
-    bool touched;                /* has a section in the open commit */
+    bool touched; /* has a section in the open commit */
 };
 
 /** Due rows of one namespace in one shard: everything up to loaded_until is in memory. */
@@ -75,12 +75,12 @@ struct due_cursor {
     struct executor *executor;
     struct uuid namespace_id;
     int32_t shard;
-    int64_t loaded_until;        /* wall; INT64_MIN = nothing yet */
+    int64_t loaded_until; /* wall; INT64_MIN = nothing yet */
     int64_t scan_from;
-    int64_t retry_mono_ns;       /* not before, after an error */
+    int64_t retry_mono_ns; /* not before, after an error */
     bool scanning;
-    bool restart;                /* begin again at the start after the scan under way */
-    bool gone;                   /* namespace passive: free when idle */
+    bool restart; /* begin again at the start after the scan under way */
+    bool gone;    /* namespace passive: free when idle */
     struct store_op op;
     struct arena arena;
 };
@@ -110,10 +110,10 @@ struct open_commit {
         struct bytes row;
         struct blob **values;
         size_t count;
-    } *outbox;
+    } * outbox;
     size_t outbox_count;
     size_t outbox_capacity;
-    struct blob **blobs;         /* batch values that rows point into */
+    struct blob **blobs; /* batch values that rows point into */
     size_t blob_count;
     size_t blob_capacity;
     int64_t submitted_mono_ns;
@@ -127,35 +127,35 @@ struct executor {
     struct mailbox *mailbox;
     struct matching *matching;
     struct arena scratch;
-    struct map workflows;        /* key -> struct workflow */
-    struct list lru;             /* oldest first */
+    struct map workflows; /* key -> struct workflow */
+    struct list lru;      /* oldest first */
     size_t cache_bytes;
-    struct shard **shards;       /* by shard id; NULL = not ours */
+    struct shard **shards; /* by shard id; NULL = not ours */
     /* commits */
     struct open_commit commits[2];
     struct open_commit *open;
-    struct open_commit *flight;  /* NULL = none */
+    struct open_commit *flight; /* NULL = none */
     int64_t committed_no;
-    struct list dirty;           /* struct run */
-    struct list effects;         /* struct effect, by commit_no */
-    bool work_pending;           /* shard work put rows into the open commit */
-    size_t resolving;            /* shards being taken to resolve an unknown commit */
+    struct list dirty;   /* struct run */
+    struct list effects; /* struct effect, by commit_no */
+    bool work_pending;   /* shard work put rows into the open commit */
+    size_t resolving;    /* shards being taken to resolve an unknown commit */
     bool resolve_ok;
     bool resolve_failed;
     /* due */
-    struct heap due_runs;        /* struct run.due */
-    struct heap due_rows;        /* struct due_row */
+    struct heap due_runs; /* struct run.due */
+    struct heap due_rows; /* struct due_row */
     struct list cursors;
     size_t due_loads;
     /* namespaces */
-    struct list parked;          /* struct request: writes during a handover */
+    struct list parked; /* struct request: writes during a handover */
     size_t parked_count;
-    struct list deferred;        /* struct request: the open commit is large enough */
-    size_t open_bytes;           /* events and facts decided into the open commit */
+    struct list deferred; /* struct request: the open commit is large enough */
+    size_t open_bytes;    /* events and facts decided into the open commit */
     int64_t parked_sweep_mono_ns;
     struct history_waiters history_waiters;
     size_t loads;
-    int64_t retention_mono_ns;   /* next look for expired runs */
+    int64_t retention_mono_ns; /* next look for expired runs */
     size_t retention_scans;
     bool stopping;
     struct {
@@ -179,8 +179,8 @@ struct engine {
 };
 
 /* executor_cache.c */
-struct workflow *workflow_get(struct executor *executor, struct uuid namespace_id,
-    struct bytes workflow_id, int32_t shard);
+struct workflow *workflow_get(
+    struct executor *executor, struct uuid namespace_id, struct bytes workflow_id, int32_t shard);
 struct run *workflow_run(struct workflow *workflow, struct uuid run_id);
 /** Drops runs that were changed by an uncommitted commit (or all of a shard, commit_no 0). */
 void cache_discard(struct executor *executor, int64_t from_commit_no);

@@ -10,7 +10,7 @@
 #include "cluster/engine/executor_private.h"
 
 #define SCAN_INTERVAL_NS (30 * NS_PER_S)
-#define SCAN_ROWS 256u
+#define SCAN_ROWS        256u
 
 struct expiry_scan {
     struct store_op op;
@@ -84,11 +84,8 @@ void retention_step(struct executor *executor, int64_t wall_now, int64_t mono_no
         scan->op.reply_to = executor->mailbox;
         scan->op.arena = &scan->arena;
         scan->op.mail.deliver = scan_delivered;
-        scan->op.due = (struct store_due){.shard = i,
-            .expiry = true,
-            .from_ns = 0,
-            .to_ns = wall_now,
-            .limit_rows = SCAN_ROWS};
+        scan->op.due = (struct store_due){
+            .shard = i, .expiry = true, .from_ns = 0, .to_ns = wall_now, .limit_rows = SCAN_ROWS};
         executor->retention_scans++;
         store_submit(executor->store, &scan->op);
     }

@@ -15,16 +15,16 @@ struct namespace_view {
     _Atomic(uint32_t) refs;
     struct uuid id;
     const char *name;
-    bool active;              /* this cluster is the active one */
-    bool handover;            /* active, but writes wait: a graceful failover is under way */
-    bool replicated;          /* more than one cluster: changes go to the outbox */
+    bool active;     /* this cluster is the active one */
+    bool handover;   /* active, but writes wait: a graceful failover is under way */
+    bool replicated; /* more than one cluster: changes go to the outbox */
     bool deleted;
     int64_t failover_version; /* events are written at this version */
     int64_t retention_ns;
     const char *active_cluster;
     const char *const *targets; /* other clusters of the namespace */
     int target_count;
-    const char *handover_id;  /* "" when none */
+    const char *handover_id; /* "" when none */
 };
 
 /** Where views come from. `get` returns a retained view or NULL (unknown id). Any thread. */

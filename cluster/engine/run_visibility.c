@@ -6,8 +6,7 @@
 
 #include <string.h>
 
-void run_visibility_row(
-    const struct run *run, struct arena *arena, struct visibility_row *ret_row)
+void run_visibility_row(const struct run *run, struct arena *arena, struct visibility_row *ret_row)
 {
     const struct branch_state *branch = run_branch(run);
     *ret_row = (struct visibility_row){.shard = run->shard,

@@ -8,7 +8,6 @@
 #include "cluster/engine/run.h"
 
 /** Fills the row with views into the run and the arena. */
-void run_visibility_row(
-    const struct run *run, struct arena *arena, struct visibility_row *ret_row);
+void run_visibility_row(const struct run *run, struct arena *arena, struct visibility_row *ret_row);
 
 #endif

@@ -62,7 +62,7 @@ void admin_failover(struct admin_call *api)
     failover_start(api->admin->options.failover, &request, failover_done, api);
 }
 
-/* ---- the public UpdateNamespace ---------------------------------------------------------------- */
+/* ---- the public UpdateNamespace -------------------------------------------------------------- */
 
 struct update_call {
     struct admin *admin;

@@ -11,7 +11,7 @@
 
 #define DESCRIPTION_BYTES_MAX (4u * KIB)
 
-/* ---- common ------------------------------------------------------------------------------------- */
+/* ---- common ---------------------------------------------------------------------------------- */
 
 /* One change under way; in the call's arena. */
 struct change {
@@ -90,7 +90,7 @@ static bool check_settings(
     return true;
 }
 
-/* ---- create ------------------------------------------------------------------------------------- */
+/* ---- create ---------------------------------------------------------------------------------- */
 
 static void take_clusters(struct change *change, struct arena *arena, Record__Namespace *record)
 {
@@ -190,7 +190,7 @@ void admin_create_namespace(struct admin_call *api)
     change_start(api, request->name, create, created);
 }
 
-/* ---- update ------------------------------------------------------------------------------------- */
+/* ---- update ---------------------------------------------------------------------------------- */
 
 /* What may not be changed here and now. */
 static enum err check_present(
@@ -286,7 +286,7 @@ void admin_update_namespace(struct admin_call *api)
         change_start(api, request->name, update, updated);
 }
 
-/* ---- delete ------------------------------------------------------------------------------------- */
+/* ---- delete ---------------------------------------------------------------------------------- */
 
 static enum err delete (void *ctx, struct arena *arena, const Record__Namespace *present,
     Record__Namespace **ret_record, char text[256]) {

@@ -101,9 +101,11 @@ static void match_failed(
 
 void frontend_matched(struct frontend *frontend, struct task *task, struct poll *poll)
 {
-    struct match *match = arena_new(&poll->call->arena, struct match);
-    match->task = task;
-    match->poll = poll;
+    /* A poll may meet many stale tasks: one match serves it all its life. */
+    if (!poll->holder)
+        poll->holder = arena_new(&poll->call->arena, struct match);
+    struct match *match = poll->holder;
+    *match = (struct match){.task = task, .poll = poll};
     struct request *request = &match->request;
     request->call = poll->call;
     request->namespace_id = task->namespace_id;

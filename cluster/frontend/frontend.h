@@ -34,7 +34,7 @@ struct frontend_options {
     struct store *store;
     struct metrics *metrics;
     struct waker *waker;         /* of the loop that steps; NULL in the simulator */
-    const struct config *config; /* NULL in tests: one shard */
+    const struct config *config; /* default retention; NULL in tests */
     const char *server_version;
     /* UpdateNamespace with an active cluster: takes the call over and ends it, on success with
      * frontend_reply_namespace(). */

@@ -59,6 +59,7 @@ struct poll {
     const void *message;      /* the parsed poll request */
     int64_t deadline_mono_ns; /* answer empty by then */
     bool sticky;
+    void *holder; /* free for whoever answers it; kept when the poll comes back */
     /* Matching's own; zero at first. */
     bool front;
     struct heap_node deadline;

@@ -25,7 +25,7 @@ static const char *source_name(const struct operation *operation)
     return operation->failover->federation->clusters[operation->source].name;
 }
 
-/* ---- what may be missing ---------------------------------------------------------------------- */
+/* ---- what may be missing --------------------------------------------------------------------- */
 
 void loss_collect(struct operation *operation)
 {
@@ -92,7 +92,7 @@ const char *loss_text(struct operation *operation)
         federation_self(operation->failover->federation), applied, known, source_name(operation));
 }
 
-/* ---- takeover --------------------------------------------------------------------------------- */
+/* ---- takeover -------------------------------------------------------------------------------- */
 
 static void forced(struct operation *operation, struct completion *completion)
 {
@@ -116,7 +116,7 @@ static void force(struct operation *operation)
     operation_change(operation, record_force, forced);
 }
 
-/* ---- plan ------------------------------------------------------------------------------------- */
+/* ---- plan ------------------------------------------------------------------------------------ */
 
 static void planned(struct operation *operation, struct completion *completion)
 {

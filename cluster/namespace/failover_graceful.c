@@ -35,7 +35,7 @@ static const char *target_name(const struct operation *operation)
     return operation->request.target;
 }
 
-/* ---- back to NORMAL --------------------------------------------------------------------------- */
+/* ---- back to NORMAL -------------------------------------------------------------------------- */
 
 static void reverted(struct operation *operation, struct completion *completion)
 {
@@ -80,7 +80,7 @@ static int64_t revert_step(struct operation *operation)
     return INT64_MAX;
 }
 
-/* ---- the target is told ----------------------------------------------------------------------- */
+/* ---- the target is told ---------------------------------------------------------------------- */
 
 static int64_t pause_ms(const struct operation *operation, int64_t until_mono_ns)
 {
@@ -149,7 +149,7 @@ static int64_t notify_step(struct operation *operation)
     return next;
 }
 
-/* ---- the grant -------------------------------------------------------------------------------- */
+/* ---- the grant ------------------------------------------------------------------------------- */
 
 static void granted(struct operation *operation, struct completion *completion)
 {
@@ -168,7 +168,7 @@ static void granted(struct operation *operation, struct completion *completion)
     notify(operation);
 }
 
-/* ---- barriers --------------------------------------------------------------------------------- */
+/* ---- barriers -------------------------------------------------------------------------------- */
 
 static void barrier_over(struct operation *operation, struct completion *completion)
 {
@@ -253,7 +253,7 @@ static int64_t barriers_step(struct operation *operation)
     return poll < operation->expires_mono_ns ? poll : operation->expires_mono_ns;
 }
 
-/* ---- HANDOVER --------------------------------------------------------------------------------- */
+/* ---- HANDOVER -------------------------------------------------------------------------------- */
 
 static void entered(struct operation *operation, struct completion *completion)
 {
@@ -280,7 +280,7 @@ static void enter(struct operation *operation)
     operation_change(operation, record_enter, entered);
 }
 
-/* ---- checks ----------------------------------------------------------------------------------- */
+/* ---- checks ---------------------------------------------------------------------------------- */
 
 static void checked(struct operation *operation, struct completion *completion)
 {

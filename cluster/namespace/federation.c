@@ -9,8 +9,7 @@
 int64_t federation_next_version(const struct federation *federation, int target, int64_t current)
 {
     int64_t increment = federation->increment;
-    int64_t next =
-        current / increment * increment + federation->clusters[target].initial_version;
+    int64_t next = current / increment * increment + federation->clusters[target].initial_version;
     return next < current ? next + increment : next;
 }
 

@@ -21,8 +21,8 @@
 
 struct entry {
     struct uuid id;
-    struct bytes name;          /* owned */
-    struct blob *record;        /* serialized record.Namespace */
+    struct bytes name;   /* owned */
+    struct blob *record; /* serialized record.Namespace */
     struct namespace_view *view;
 };
 
@@ -35,7 +35,7 @@ struct change {
     struct arena arena;
     char *name;
     registry_change_fn *fn;
-    struct blob *remote;        /* merge: the other cluster's record */
+    struct blob *remote; /* merge: the other cluster's record */
     registry_done_fn *done;
     void *ctx;
     Record__Namespace *result;
@@ -48,9 +48,9 @@ struct registry {
     const struct federation *federation;
     struct engine *engine;
     pthread_mutex_t mutex;
-    struct map by_name;         /* struct entry */
+    struct map by_name; /* struct entry */
     struct map by_id;
-    struct change *first;       /* running, then waiting */
+    struct change *first; /* running, then waiting */
     struct change *last;
     struct {
         registry_listener_fn *fn;
@@ -59,7 +59,7 @@ struct registry {
     size_t listener_count;
 };
 
-/* ---- views ------------------------------------------------------------------------------------ */
+/* ---- views ----------------------------------------------------------------------------------- */
 
 static struct namespace_view *make_view(
     const struct registry *registry, const Record__Namespace *record)
@@ -70,8 +70,8 @@ static struct namespace_view *make_view(
         text += strlen(record->handover->id);
     for (size_t i = 0; i < record->n_clusters; i++)
         text += strlen(record->clusters[i]) + 1;
-    struct namespace_view *view = mem_zalloc(
-        1, sizeof(*view) + record->n_clusters * sizeof(char *) + text);
+    struct namespace_view *view =
+        mem_zalloc(1, sizeof(*view) + record->n_clusters * sizeof(char *) + text);
     const char **targets = (const char **)(void *)(view + 1);
     char *at = (char *)(targets + record->n_clusters);
     atomic_init(&view->refs, 1);
@@ -139,8 +139,7 @@ static Record__Namespace *record_of(
     return record;
 }
 
-Record__Namespace *registry_record(
-    struct registry *registry, struct arena *arena, const char *name)
+Record__Namespace *registry_record(struct registry *registry, struct arena *arena, const char *name)
 {
     return record_of(registry, arena, &registry->by_name, bytes_of(name));
 }
@@ -162,8 +161,7 @@ size_t registry_list(
     struct registry *registry, struct arena *arena, Record__Namespace ***ret_records)
 {
     pthread_mutex_lock(&registry->mutex);
-    Record__Namespace **records =
-        arena_zalloc(arena, registry->by_id.count + 1, sizeof(*records));
+    Record__Namespace **records = arena_zalloc(arena, registry->by_id.count + 1, sizeof(*records));
     size_t count = 0;
     size_t cursor = 0;
     for (const struct entry *entry = map_next(&registry->by_id, &cursor); entry;
@@ -179,7 +177,7 @@ size_t registry_list(
     return count;
 }
 
-/* ---- entries ---------------------------------------------------------------------------------- */
+/* ---- entries --------------------------------------------------------------------------------- */
 
 static void entry_put(struct registry *registry, const Record__Namespace *record)
 {
@@ -221,8 +219,8 @@ static bool record_usable(const Record__Namespace *record)
            record->n_clusters > 0 && record->n_clusters <= CLUSTERS_MAX;
 }
 
-/* A handover that was under way when the process ended is over: nothing of it was granted, because a
- * grant is a stored record without the handover. */
+/* A handover that was under way when the process ended is over: nothing of it was granted, because
+ * a grant is a stored record without the handover. */
 static void forget_handover(Record__Namespace *record)
 {
     if (record->state == RECORD__NAMESPACE__STATE__HANDOVER)
@@ -292,7 +290,7 @@ void registry_listen(struct registry *registry, registry_listener_fn *listener, 
     registry->listener_count++;
 }
 
-/* ---- changes ---------------------------------------------------------------------------------- */
+/* ---- changes --------------------------------------------------------------------------------- */
 
 static void change_start(struct change *change);
 
@@ -342,8 +340,8 @@ static enum err change_decide(struct change *change)
 {
     struct registry *registry = change->registry;
     if (change->remote) {
-        Record__Namespace *remote = proto_unpack(
-            &change->arena, &record__namespace__descriptor, blob_view(change->remote));
+        Record__Namespace *remote =
+            proto_unpack(&change->arena, &record__namespace__descriptor, blob_view(change->remote));
         if (!record_usable(remote)) {
             snprintf(change->text, sizeof(change->text), "namespace record does not decode");
             return ERR_CORRUPT;
@@ -380,8 +378,8 @@ static struct effect *change_write(
     struct commit_row row = {.table = TABLE_NAMESPACE,
         .mode = COMMIT_PUT,
         .shard = 0,
-        .key = bytes_copy(&commit->arena,
-            bytes_make(change->result->id.data, change->result->id.len)),
+        .key =
+            bytes_copy(&commit->arena, bytes_make(change->result->id.data, change->result->id.len)),
         .value = proto_pack(&commit->arena, &change->result->base)};
     commit_write(commit, &row);
     return &change->effect;

@@ -48,8 +48,9 @@ typedef void registry_done_fn(void *ctx, enum err err, const char *text);
 
 /** Changes a record: `change` gets a copy of the present record (NULL when there is none) in the
  *  arena and edits or creates it, or returns an error with text, all under the registry's order: no
- *  other change of the namespace runs in between. On success the new record is stored, then visible,
- *  engine_namespace_changed() is called and listeners are told; then `done`. `name` for creation. */
+ *  other change of the namespace runs in between. On success the new record is stored, then
+ *  visible, engine_namespace_changed() is called and listeners are told; then `done`. `name` for
+ *  creation. */
 typedef enum err registry_change_fn(void *ctx, struct arena *arena,
     const Record__Namespace *present, Record__Namespace **ret_record, char text[256]);
 void registry_change(struct registry *registry, const char *name, registry_change_fn *change,

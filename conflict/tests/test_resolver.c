@@ -79,7 +79,7 @@ static const struct line line_5 = {{{5, 1}}, 1};
 static const struct line line_8 = {{{5, 1}, {8, 12}}, 2};
 static const struct line line_9 = {{{5, 1}, {8, 12}, {9, 21}}, 3};
 
-/* ---- a run that is not here --------------------------------------------------------------------- */
+/* ---- a run that is not here ------------------------------------------------------------------ */
 
 static void test_create(void **state)
 {
@@ -150,7 +150,7 @@ static void test_tie_breakers(void **state)
     assert_false(step(&input).effects[0].zombie);
 }
 
-/* ---- a run that is here -------------------------------------------------------------------------- */
+/* ---- a run that is here ---------------------------------------------------------------------- */
 
 static void test_append(void **state)
 {
@@ -273,7 +273,7 @@ static void test_invalid(void **state)
     assert_int_equal(conflict_step(&arena, &input, &plan), ERR_INVALID);
 }
 
-/* ---- any order converges -------------------------------------------------------------------------- */
+/* ---- any order converges --------------------------------------------------------------------- */
 
 #define BATCHES_MAX 40
 

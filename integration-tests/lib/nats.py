@@ -68,7 +68,7 @@ class NatsClient:
         self.file = self.socket.makefile("rb")
         self.file.readline()  # INFO
         self.inbox = f"_INBOX.strait-test.{os.getpid()}.{time.monotonic_ns()}"
-        self.write(b'CONNECT {"verbose":false,"pedantic":false,"name":"scenario"}\r\n')
+        self.write(b'CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true}\r\n')
         self.write(f"SUB {self.inbox} 1\r\n".encode())
         self.flush()
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Two clusters, "us" and "eu", each with frontend, matching, engine and memory store, on one clock
- * that tests move. They reach each other over a broker in memory; registry and failover are replaced
- * by hand: site_share() copies a namespace, site_activate() moves it.
+ * that tests move. They reach each other over a broker in memory; registry and failover are
+ * replaced by hand: site_share() copies a namespace, site_activate() moves it.
  */
 #ifndef CLUSTER_FRONTEND_TESTS_FRONTEND_FIXTURE_H
 #define CLUSTER_FRONTEND_TESTS_FRONTEND_FIXTURE_H
@@ -79,6 +79,8 @@ struct fake_call *call_begin(
     int site, const char *method, const ProtobufCMessage *request, int64_t timeout_ms);
 struct fake_call *call_begin_bytes(
     int site, const char *method, struct bytes request, int64_t timeout_ms, bool no_forward);
+/** At the end of the test: all calls have ended. */
+void calls_release(void);
 /** The client goes away. */
 void call_cancel(struct fake_call *call);
 /** Begins, settles, and expects the end. */

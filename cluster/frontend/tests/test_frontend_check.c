@@ -50,8 +50,8 @@ static void unknown_methods_are_unimplemented(void **state)
 static void malformed_requests_name_their_method(void **state)
 {
     (void)state;
-    struct fake_call *call = call_begin_bytes(
-        US, "StartWorkflowExecution", bytes_of("\x0a\xff\xff"), 0, false);
+    struct fake_call *call =
+        call_begin_bytes(US, "StartWorkflowExecution", bytes_of("\x0a\xff\xff"), 0, false);
     assert_failed(call, GRPC_INVALID_ARGUMENT, "request of StartWorkflowExecution");
 }
 
@@ -65,8 +65,8 @@ static void random_requests_never_crash(void **state)
     for (int i = 0; i < 2000; i++) {
         uint8_t data[32];
         world->sites[US].env.random(world, data, sizeof(data));
-        struct bytes request = bytes_copy(
-            &world->arena, bytes_make(data + 1, (size_t)(data[0] % (sizeof(data) - 1))));
+        struct bytes request =
+            bytes_copy(&world->arena, bytes_make(data + 1, (size_t)(data[0] % (sizeof(data) - 1))));
         (void)call_begin_bytes(
             US, methods[(size_t)i % count].path, request, 5000, false); /* the end is enough */
     }
@@ -144,8 +144,8 @@ static void unknown_namespaces_are_not_found(void **state)
     const struct fake_call *call = call_run(US, "StartWorkflowExecution", &request->base);
     assert_failed(call, GRPC_NOT_FOUND, "Namespace nowhere is not found.");
     assert_detail(call, "NamespaceNotFoundFailure");
-    const Api__NamespaceNotFoundFailure *detail = proto_unpack(
-        &world->arena, &api__namespace_not_found_failure__descriptor, call->detail);
+    const Api__NamespaceNotFoundFailure *detail =
+        proto_unpack(&world->arena, &api__namespace_not_found_failure__descriptor, call->detail);
     assert_string_equal(detail->namespace_, "nowhere");
 }
 
@@ -163,14 +163,14 @@ static void executions_are_checked(void **state)
     assert_failed(call_run(US, "DescribeWorkflowExecution", &request.base), GRPC_NOT_FOUND,
         "Namespace nowhere is not found.");
     request.namespace_ = event_text("ns");
-    assert_failed(call_run(US, "DescribeWorkflowExecution", &request.base),
-        GRPC_INVALID_ARGUMENT, "Invalid RunId.");
+    assert_failed(call_run(US, "DescribeWorkflowExecution", &request.base), GRPC_INVALID_ARGUMENT,
+        "Invalid RunId.");
     request.execution = NULL;
-    assert_failed(call_run(US, "DescribeWorkflowExecution", &request.base),
-        GRPC_INVALID_ARGUMENT, "Execution is not set on request.");
+    assert_failed(call_run(US, "DescribeWorkflowExecution", &request.base), GRPC_INVALID_ARGUMENT,
+        "Execution is not set on request.");
     request.execution = execution_new(arena, bytes_of(""), "");
-    assert_failed(call_run(US, "DescribeWorkflowExecution", &request.base),
-        GRPC_INVALID_ARGUMENT, "WorkflowId is not set on request.");
+    assert_failed(call_run(US, "DescribeWorkflowExecution", &request.base), GRPC_INVALID_ARGUMENT,
+        "WorkflowId is not set on request.");
     request.execution = execution_new(arena, bytes_of("w"), "");
     const struct fake_call *call = call_run(US, "DescribeWorkflowExecution", &request.base);
     assert_failed(call, GRPC_NOT_FOUND, "workflow not found");
@@ -191,8 +191,8 @@ static void tokens_are_checked(void **state)
     Api__RecordActivityTaskHeartbeatRequest beat;
     api__record_activity_task_heartbeat_request__init(&beat);
     beat.task_token = request.task_token;
-    assert_failed(call_run(US, "RecordActivityTaskHeartbeat", &beat.base),
-        GRPC_INVALID_ARGUMENT, "Error deserializing task token.");
+    assert_failed(call_run(US, "RecordActivityTaskHeartbeat", &beat.base), GRPC_INVALID_ARGUMENT,
+        "Error deserializing task token.");
     Api__RespondActivityTaskCompletedByIdRequest by_id;
     api__respond_activity_task_completed_by_id_request__init(&by_id);
     by_id.namespace_ = event_text("ns");
@@ -209,8 +209,8 @@ static void history_tokens_are_checked(void **state)
     request.namespace_ = event_text("ns");
     request.execution = execution_new(&world->arena, bytes_of("w"), "");
     request.next_page_token = (ProtobufCBinaryData){7, (uint8_t *)event_text("garbage")};
-    assert_failed(call_run(US, "GetWorkflowExecutionHistory", &request.base),
-        GRPC_INVALID_ARGUMENT, "Invalid NextPageToken.");
+    assert_failed(call_run(US, "GetWorkflowExecutionHistory", &request.base), GRPC_INVALID_ARGUMENT,
+        "Invalid NextPageToken.");
 }
 
 /* ---- system --------------------------------------------------------------------------------- */
@@ -220,23 +220,23 @@ static void the_server_describes_itself(void **state)
     (void)state;
     Api__GetSystemInfoRequest request;
     api__get_system_info_request__init(&request);
-    const Api__GetSystemInfoResponse *info = call_ok(
-        US, "GetSystemInfo", &request.base, &api__get_system_info_response__descriptor);
+    const Api__GetSystemInfoResponse *info =
+        call_ok(US, "GetSystemInfo", &request.base, &api__get_system_info_response__descriptor);
     assert_string_equal(info->server_version, "1.2.3");
     assert_true(info->capabilities->sdk_metadata);
     assert_false(info->capabilities->nexus);
-    const Api__GetClusterInfoResponse *cluster = call_ok(
-        US, "GetClusterInfo", &request.base, &api__get_cluster_info_response__descriptor);
+    const Api__GetClusterInfoResponse *cluster =
+        call_ok(US, "GetClusterInfo", &request.base, &api__get_cluster_info_response__descriptor);
     assert_string_equal(cluster->cluster_name, "us");
     assert_int_equal(cluster->history_shard_count, 4);
     assert_int_equal(cluster->failover_version_increment, 10);
     const Api__ListClustersResponse *clusters =
-        call_ok(US, "/temporal.api.operatorservice.v1.OperatorService/ListClusters",
-            &request.base, &api__list_clusters_response__descriptor);
+        call_ok(US, "/temporal.api.operatorservice.v1.OperatorService/ListClusters", &request.base,
+            &api__list_clusters_response__descriptor);
     assert_int_equal(clusters->n_clusters, 2);
     assert_string_equal(clusters->clusters[0]->cluster_id, cluster->cluster_id);
-    const Api__GetSearchAttributesResponse *attributes = call_ok(US, "GetSearchAttributes",
-        &request.base, &api__get_search_attributes_response__descriptor);
+    const Api__GetSearchAttributesResponse *attributes = call_ok(
+        US, "GetSearchAttributes", &request.base, &api__get_search_attributes_response__descriptor);
     assert_true(attributes->n_keys > 16);
     const Api__ListSearchAttributesResponse *listed =
         call_ok(US, "/temporal.api.operatorservice.v1.OperatorService/ListSearchAttributes",

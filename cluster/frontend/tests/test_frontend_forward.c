@@ -14,9 +14,8 @@ static int64_t count_at(int site)
     Api__CountWorkflowExecutionsRequest request;
     api__count_workflow_executions_request__init(&request);
     request.namespace_ = event_text("ns");
-    const Api__CountWorkflowExecutionsResponse *response =
-        call_ok(site, "CountWorkflowExecutions", &request.base,
-            &api__count_workflow_executions_response__descriptor);
+    const Api__CountWorkflowExecutionsResponse *response = call_ok(site, "CountWorkflowExecutions",
+        &request.base, &api__count_workflow_executions_response__descriptor);
     return response->count;
 }
 
@@ -37,8 +36,8 @@ static void errors_come_back_whole(void **state)
         call_run(EU, "StartWorkflowExecution", &start_request("w")->base);
     assert_failed(call, GRPC_ALREADY_EXISTS, "Workflow execution is already running");
     assert_detail(call, "WorkflowExecutionAlreadyStartedFailure");
-    const Api__WorkflowExecutionAlreadyStartedFailure *detail = proto_unpack(&world->arena,
-        &api__workflow_execution_already_started_failure__descriptor, call->detail);
+    const Api__WorkflowExecutionAlreadyStartedFailure *detail = proto_unpack(
+        &world->arena, &api__workflow_execution_already_started_failure__descriptor, call->detail);
     /* The first cluster gave the start a request id. */
     assert_int_equal(strlen(detail->start_request_id), UUID_TEXT_LEN);
 }
@@ -83,8 +82,8 @@ static void oversized_requests_say_so(void **state)
     input.data = arena_zalloc(&world->arena, input.len, 1);
     request->n_input = 1;
     request->input = &input;
-    assert_failed(call_run(EU, "StartWorkflowExecution", &request->base),
-        GRPC_INVALID_ARGUMENT, "too large to be forwarded to cluster us");
+    assert_failed(call_run(EU, "StartWorkflowExecution", &request->base), GRPC_INVALID_ARGUMENT,
+        "too large to be forwarded to cluster us");
 }
 
 /* A failover is under way: one cluster knows of it, the other does not yet. */
@@ -109,8 +108,7 @@ static void it_does_not_wait_forever(void **state)
 {
     (void)state;
     site_activate(US, "ns", EU);
-    struct fake_call *call =
-        call_begin(US, "StartWorkflowExecution", &start_request("w")->base, 0);
+    struct fake_call *call = call_begin(US, "StartWorkflowExecution", &start_request("w")->base, 0);
     for (int i = 0; i < 13; i++)
         world_advance_ms(1000);
     assert_failed(call, GRPC_UNAVAILABLE, "cluster eu does not hold the namespace active");

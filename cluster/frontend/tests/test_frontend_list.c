@@ -121,9 +121,8 @@ static void the_older_lists_filter_too(void **state)
         call_ok(US, "ListClosedWorkflowExecutions", &closed.base,
             &api__list_closed_workflow_executions_response__descriptor);
     assert_int_equal(none->n_executions, 0);
-    const Api__ListWorkflowExecutionsResponse *scanned =
-        call_ok(US, "ScanWorkflowExecutions", &list_request("", 0)->base,
-            &api__scan_workflow_executions_response__descriptor);
+    const Api__ListWorkflowExecutionsResponse *scanned = call_ok(US, "ScanWorkflowExecutions",
+        &list_request("", 0)->base, &api__scan_workflow_executions_response__descriptor);
     assert_int_equal(scanned->n_executions, 3);
 }
 
@@ -141,17 +140,16 @@ static void counts_are_grouped_by_status(void **state)
     api__count_workflow_executions_request__init(&request);
     request.namespace_ = event_text("ns");
     request.query = event_text("WorkflowType = 'Order' GROUP BY ExecutionStatus");
-    const Api__CountWorkflowExecutionsResponse *response =
-        call_ok(US, "CountWorkflowExecutions", &request.base,
-            &api__count_workflow_executions_response__descriptor);
+    const Api__CountWorkflowExecutionsResponse *response = call_ok(US, "CountWorkflowExecutions",
+        &request.base, &api__count_workflow_executions_response__descriptor);
     assert_int_equal(response->count, 3);
     assert_int_equal(response->n_groups, 2);
     assert_int_equal(response->groups[0]->count, 2);
     ProtobufCBinaryData value = response->groups[1]->group_values[0];
-    const Api__Payload *payload = proto_unpack(
-        &world->arena, &api__payload__descriptor, bytes_make(value.data, value.len));
-    assert_true(bytes_equal(
-        bytes_make(payload->data.data, payload->data.len), bytes_of("\"Terminated\"")));
+    const Api__Payload *payload =
+        proto_unpack(&world->arena, &api__payload__descriptor, bytes_make(value.data, value.len));
+    assert_true(
+        bytes_equal(bytes_make(payload->data.data, payload->data.len), bytes_of("\"Terminated\"")));
     assert_int_equal(payload->n_metadata, 2);
     request.query = event_text("");
     response = call_ok(US, "CountWorkflowExecutions", &request.base,
@@ -208,8 +206,7 @@ static void namespaces_are_registered(void **state)
 
 static void refuse_register(const Api__RegisterNamespaceRequest *request, const char *text)
 {
-    assert_failed(
-        call_run(US, "RegisterNamespace", &request->base), GRPC_INVALID_ARGUMENT, text);
+    assert_failed(call_run(US, "RegisterNamespace", &request->base), GRPC_INVALID_ARGUMENT, text);
 }
 
 static void bad_namespaces_are_refused(void **state)
@@ -273,8 +270,8 @@ static void namespaces_are_updated(void **state)
     api__namespace_config__init(&config);
     config.workflow_execution_retention_ttl = duration_new(&world->arena, 7200000);
     request.config = &config;
-    const Api__UpdateNamespaceResponse *response = call_ok(
-        US, "UpdateNamespace", &request.base, &api__update_namespace_response__descriptor);
+    const Api__UpdateNamespaceResponse *response =
+        call_ok(US, "UpdateNamespace", &request.base, &api__update_namespace_response__descriptor);
     assert_string_equal(response->namespace_info->description, "changed");
     assert_int_equal(response->namespace_info->n_data, 1);
     assert_int_equal(response->config->workflow_execution_retention_ttl->seconds, 7200);
@@ -302,8 +299,8 @@ static void another_active_cluster_is_a_failover(void **state)
         US, "UpdateNamespace", &request.base, &api__update_namespace_response__descriptor);
     assert_string_equal(world->sites[US].failover_target, "eu");
     request.promote_namespace = true;
-    assert_failed(call_run(US, "UpdateNamespace", &request.base), GRPC_INVALID_ARGUMENT,
-        "in one request");
+    assert_failed(
+        call_run(US, "UpdateNamespace", &request.base), GRPC_INVALID_ARGUMENT, "in one request");
     /* The present one is none. */
     world->sites[US].failover_target[0] = 0;
     replication.active_cluster_name = event_text("us");
@@ -317,8 +314,8 @@ static void another_active_cluster_is_a_failover(void **state)
     Api__ClusterReplicationConfig *only = &eu;
     replication.n_clusters = 1;
     replication.clusters = &only;
-    assert_failed(call_run(US, "UpdateNamespace", &request.base), GRPC_INVALID_ARGUMENT,
-        "fail over first");
+    assert_failed(
+        call_run(US, "UpdateNamespace", &request.base), GRPC_INVALID_ARGUMENT, "fail over first");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)

@@ -65,8 +65,7 @@ static Api__Command *schedule_activity(const char *id)
     Api__Command *command = arena_new(arena, Api__Command);
     api__command__init(command);
     command->command_type = API__COMMAND_TYPE__COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK;
-    command->attributes_case =
-        API__COMMAND__ATTRIBUTES_SCHEDULE_ACTIVITY_TASK_COMMAND_ATTRIBUTES;
+    command->attributes_case = API__COMMAND__ATTRIBUTES_SCHEDULE_ACTIVITY_TASK_COMMAND_ATTRIBUTES;
     Api__ScheduleActivityTaskCommandAttributes *attributes =
         arena_new(arena, Api__ScheduleActivityTaskCommandAttributes);
     api__schedule_activity_task_command_attributes__init(attributes);
@@ -103,14 +102,13 @@ static void a_workflow_runs(void **state)
     api__describe_workflow_execution_request__init(&describe);
     describe.namespace_ = event_text("ns");
     describe.execution = execution_new(&world->arena, bytes_of("w"), run_id);
-    const Api__DescribeWorkflowExecutionResponse *description = call_ok(US,
-        "DescribeWorkflowExecution", &describe.base,
-        &api__describe_workflow_execution_response__descriptor);
+    const Api__DescribeWorkflowExecutionResponse *description =
+        call_ok(US, "DescribeWorkflowExecution", &describe.base,
+            &api__describe_workflow_execution_response__descriptor);
     assert_int_equal(description->workflow_execution_info->status,
         API__WORKFLOW_EXECUTION_STATUS__WORKFLOW_EXECUTION_STATUS_COMPLETED);
     /* A task is done once. */
-    assert_failed(
-        call_run(US, "RespondWorkflowTaskCompleted", &completion(task, &command)->base),
+    assert_failed(call_run(US, "RespondWorkflowTaskCompleted", &completion(task, &command)->base),
         GRPC_NOT_FOUND, "");
 }
 
@@ -124,18 +122,19 @@ static void history_is_read_in_pages(void **state)
     request.namespace_ = event_text("ns");
     request.execution = execution_new(&world->arena, bytes_of("w"), "");
     request.maximum_page_size = 1;
-    int pages = 0;
+    int64_t last = 0;
     do {
         const Api__GetWorkflowExecutionHistoryResponse *page =
             call_ok(US, "GetWorkflowExecutionHistory", &request.base,
                 &api__get_workflow_execution_history_response__descriptor);
         const Api__History *history = proto_unpack(&world->arena, &api__history__descriptor,
             bytes_make(page->history[0].data, page->history[0].len));
-        assert_int_equal(history->n_events, 1);
-        assert_int_equal(history->events[0]->event_id, ++pages);
+        assert_true(history->n_events > 0); /* whole batches, at least one */
+        for (size_t i = 0; i < history->n_events; i++)
+            assert_int_equal(history->events[i]->event_id, ++last);
         request.next_page_token = page->next_page_token;
     } while (request.next_page_token.len);
-    assert_int_equal(pages, 2);
+    assert_int_equal(last, 3); /* the Started event of the task in flight is shown, too */
     Api__GetWorkflowExecutionHistoryReverseRequest reverse;
     api__get_workflow_execution_history_reverse_request__init(&reverse);
     reverse.namespace_ = event_text("ns");
@@ -191,8 +190,7 @@ static void an_activity_runs(void **state)
     done.task_token = task->task_token;
     (void)call_ok(US, "RespondActivityTaskCompleted", &done.base,
         &api__respond_activity_task_completed_response__descriptor);
-    assert_failed(
-        call_run(US, "RespondActivityTaskCompleted", &done.base), GRPC_NOT_FOUND, "");
+    assert_failed(call_run(US, "RespondActivityTaskCompleted", &done.base), GRPC_NOT_FOUND, "");
     (void)take_task(US, "queue");
 }
 
@@ -310,15 +308,15 @@ static void queues_are_described(void **state)
     request.namespace_ = event_text("ns");
     request.task_queue = task_queue_new(&world->arena, "queue");
     request.report_stats = true;
-    const Api__DescribeTaskQueueResponse *plain = call_ok(US, "DescribeTaskQueue",
-        &request.base, &api__describe_task_queue_response__descriptor);
+    const Api__DescribeTaskQueueResponse *plain = call_ok(
+        US, "DescribeTaskQueue", &request.base, &api__describe_task_queue_response__descriptor);
     assert_int_equal(plain->n_pollers, 1);
     assert_string_equal(plain->pollers[0]->identity, "worker");
     assert_int_equal(plain->stats->approximate_backlog_count, 1);
     request.api_mode = API__DESCRIBE_TASK_QUEUE_MODE__DESCRIBE_TASK_QUEUE_MODE_ENHANCED;
     request.report_pollers = true;
-    const Api__DescribeTaskQueueResponse *enhanced = call_ok(US, "DescribeTaskQueue",
-        &request.base, &api__describe_task_queue_response__descriptor);
+    const Api__DescribeTaskQueueResponse *enhanced = call_ok(
+        US, "DescribeTaskQueue", &request.base, &api__describe_task_queue_response__descriptor);
     assert_int_equal(enhanced->n_versions_info, 1);
     const Api__TaskQueueVersionInfo *info = enhanced->versions_info[0]->value;
     assert_int_equal(info->n_types_info, 2);
@@ -341,8 +339,7 @@ static void workers_may_say_goodbye(void **state)
     api__shutdown_worker_request__init(&request);
     request.namespace_ = event_text("ns");
     request.sticky_task_queue = event_text("sticky");
-    (void)call_ok(
-        US, "ShutdownWorker", &request.base, &api__shutdown_worker_response__descriptor);
+    (void)call_ok(US, "ShutdownWorker", &request.base, &api__shutdown_worker_response__descriptor);
     Api__RecordWorkerHeartbeatRequest beat;
     api__record_worker_heartbeat_request__init(&beat);
     beat.namespace_ = event_text("ns");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Matching with a clock that tests move, calls that note how they end, and a sink that notes what met
- * what, as text: "task=poll task=poll -poll".
+ * Matching with a clock that tests move, calls that note how they end, and a sink that notes what
+ * met what, as text: "task=poll task=poll -poll".
  */
 #ifndef CLUSTER_MATCHING_TESTS_MATCHING_FIXTURE_H
 #define CLUSTER_MATCHING_TESTS_MATCHING_FIXTURE_H
@@ -16,8 +16,8 @@ struct client {
     struct poll poll;
     char name[32];
     bool ended;
-    bool gone;          /* the client went away */
-    bool notice_held;   /* its notice is on its way: client_deliver_notice() */
+    bool gone;        /* the client went away */
+    bool notice_held; /* its notice is on its way: client_deliver_notice() */
     struct mailbox *mailbox;
     struct mail *watch; /* NULL = not watched */
 };

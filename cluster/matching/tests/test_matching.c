@@ -82,8 +82,7 @@ static void the_step_says_when_it_is_needed(void **state)
     (void)state;
     client_poll("1", TASK_WORKFLOW, "q");
     world_advance_ms(10000);
-    assert_int_equal(
-        matching_step(world->matching, world->now_ns), world->now_ns + 50 * NS_PER_S);
+    assert_int_equal(matching_step(world->matching, world->now_ns), world->now_ns + 50 * NS_PER_S);
 }
 
 static void a_client_that_leaves_frees_its_place(void **state)

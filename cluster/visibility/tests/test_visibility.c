@@ -220,8 +220,7 @@ static void refusals_say_why(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct visibility_query query;
         char error[256] = "";
-        assert_int_equal(
-            visibility_parse(&arena, cases[i][0], false, &query, error), ERR_INVALID);
+        assert_int_equal(visibility_parse(&arena, cases[i][0], false, &query, error), ERR_INVALID);
         if (strncmp(error, "invalid query: ", 15) != 0 || !strstr(error, cases[i][1])) {
             print_error("%s: %s\n", cases[i][0], error);
             assert_true(false);
@@ -234,12 +233,11 @@ static void grouping(void **state)
     (void)state;
     struct visibility_query query;
     char error[256];
-    assert_int_equal(
-        visibility_parse(&arena, "GROUP BY ExecutionStatus", true, &query, error), OK);
+    assert_int_equal(visibility_parse(&arena, "GROUP BY ExecutionStatus", true, &query, error), OK);
     assert_true(query.by_status);
     assert_null(query.filter);
-    assert_int_equal(visibility_parse(&arena, "WorkflowType = 'A' group by `ExecutionStatus`",
-                         true, &query, error),
+    assert_int_equal(visibility_parse(&arena, "WorkflowType = 'A' group by `ExecutionStatus`", true,
+                         &query, error),
         OK);
     assert_true(query.by_status);
     assert_non_null(query.filter);
@@ -320,8 +318,8 @@ static void random_words_never_crash(void **state)
     (void)state;
     static const char *const words[] = {"WorkflowId", "RunId", "ExecutionStatus", "StartTime",
         "CloseTime", "ExecutionDuration", "HistoryLength", "TemporalNamespaceDivision", "`RunId`",
-        "=", "!=", "<", ">=", "IN", "NOT", "BETWEEN", "STARTS_WITH", "IS", "NULL", "AND", "OR",
-        "(", ")", ",", "'a'", "\"b\"", "7", "-7", "'1h'", "'2026-01-02T03:04:05Z'", "'Running'",
+        "=", "!=", "<", ">=", "IN", "NOT", "BETWEEN", "STARTS_WITH", "IS", "NULL", "AND", "OR", "(",
+        ")", ",", "'a'", "\"b\"", "7", "-7", "'1h'", "'2026-01-02T03:04:05Z'", "'Running'",
         "'" ROW_RUN "'", "GROUP", "BY", "ORDER", "'", "\\", "\xff", ""};
     uint64_t random = 20260102;
     print_message("seed %llu\n", (unsigned long long)random);
