@@ -129,8 +129,8 @@ static void group_failed(struct apply_queue *queue)
         queue_retry(queue);
         return;
     }
-    struct list *items = list_empty(&queue->fetched) ? &queue->waiting : &queue->fetched;
-    struct apply_item *item = queue_first(items);
+    const struct list *items = list_empty(&queue->fetched) ? &queue->waiting : &queue->fetched;
+    struct apply_item *item = CONTAINER_OF(items->next, struct apply_item, link);
     item->reason = "the run does not load here";
     list_remove(&item->link);
     if (!item->fetched) {
@@ -211,19 +211,26 @@ static void request_failed(
     mailbox_complete(queue->apply->options.mailbox, &queue->mail);
 }
 
+static bool goes_along(const struct apply_queue *queue, const struct apply_item *item)
+{
+    return uuid_equal(item_run_id(item), queue->request.run_id) &&
+           kind_is_known(item->item->kind) &&
+           item->item->kind != RECORD__OUTBOX_ITEM__KIND__RUN_DELETED && /* sees what is stored */
+           item->item->version <= queue->version_max;
+}
+
 static void take_group(struct apply_queue *queue, struct list *from)
 {
-    struct uuid run_id = item_run_id(queue_first(from));
     size_t max = queue->group_max ? queue->group_max : GROUP_ITEMS_MAX;
-    queue->group_max = 0;
     size_t count = 0;
     size_t bytes = 0;
-    struct apply_item *item;
-    while (count < max && (item = queue_first(from))) {
+    queue->group_max = 0;
+    while (count < max && !list_empty(from)) {
+        struct apply_item *item = CONTAINER_OF(from->next, struct apply_item, link);
         bytes += item->item->value.len;
-        if (count > 0 && (bytes > GROUP_BYTES_MAX || !uuid_equal(item_run_id(item), run_id) ||
-                             !kind_is_known(item->item->kind) ||
-                             item->item->version > queue->version_max))
+        if (count == 0)
+            queue->request.run_id = item_run_id(item);
+        else if (bytes > GROUP_BYTES_MAX || !goes_along(queue, item))
             break;
         list_remove(&item->link);
         item->verdict = VERDICT_UNSEEN;
@@ -234,7 +241,6 @@ static void take_group(struct apply_queue *queue, struct list *from)
 
 static enum err group_submit(struct apply_queue *queue, struct list *from)
 {
-    take_group(queue, from);
     queue->err = OK;
     queue->mail.deliver = queue_returned;
     queue->effect = (struct effect){.fire = effect_fire};
@@ -242,10 +248,10 @@ static enum err group_submit(struct apply_queue *queue, struct list *from)
         .workflow_id = queue->workflow_id,
         .want = REQUEST_RUN,
         .access = REQUEST_APPLY,
-        .run_id = item_run_id(queue_first(&queue->flight)),
         .handle = apply_handle,
         .failed = request_failed,
         .ctx = queue};
+    take_group(queue, from);
     enum err err = engine_submit(queue->apply->engine, &queue->request);
     if (err)
         give_back(queue, &queue->flight);

@@ -76,13 +76,13 @@ static struct bytes accept_id_of(const Record__BufferedFact *fact)
     return bytes_make(fact->accept_id.data, fact->accept_id.len);
 }
 
-static bool is_known(struct decision *d, const struct run *run, const Record__BufferedFact *fact)
+static bool is_known(struct decision *d, struct run *run, const Record__BufferedFact *fact)
 {
     struct bytes accept_id = accept_id_of(fact);
     if (map_get(&run->origins, accept_id))
         return true;
-    for (const struct list *node = run->buffered.next; node != &run->buffered; node = node->next) {
-        const struct buffered_event *event = CONTAINER_OF(node, struct buffered_event, link);
+    for (struct list *node = run->buffered.next; node != &run->buffered; node = node->next) {
+        struct buffered_event *event = CONTAINER_OF(node, struct buffered_event, link);
         const Record__BufferedFact *here =
             proto_unpack(d->arena, &record__buffered_fact__descriptor, blob_view(event->record));
         if (here && bytes_equal(accept_id_of(here), accept_id))

@@ -230,8 +230,8 @@ class World:
         """A command of the operator's, sent to a cluster."""
         return run([strait(), *args, "--address", cluster.address], timeout=timeout, check=check)
 
-    def strait_json(self, cluster, *args):
-        text = self.strait(cluster, *args, "--output", "json").stdout
+    def strait_json(self, cluster, *args, check=True):
+        text = self.strait(cluster, *args, "--output", "json", check=check).stdout
         try:
             return json.loads(text)
         except ValueError:

@@ -81,10 +81,10 @@ def workflows(world, us):
 
     order = {"activityMs": 50, "heartbeatMs": 5000, "timerMs": 50, "failures": 0, "backoffMs": 50,
              "approvals": 1}
-    workflow("start", "--id", "order", "--type", "Order", "--task-queue", "work", "--input",
+    workflow("start", "order", "--type", "Order", "--task-queue", "work", "--input",
              json.dumps(order))
     workflow("signal", "order", "--name", "add", "--input", "5")
-    world.wait(lambda: "approval" in workflow("query", "order", "--name", "state").stdout, 20,
+    world.wait(lambda: "approval" in workflow("query", "order", "--type", "state").stdout, 20,
                "the order asks for approval")
     workflow("signal", "order", "--name", "approve")
     workflow("signal", "order", "--name", "finish")
@@ -94,7 +94,7 @@ def workflows(world, us):
         if text not in workflow(*args).stdout:
             raise Failure(f"strait workflow {' '.join(args)} does not show {text}")
     for name, verb in (("stopped", "cancel"), ("ended", "terminate")):
-        workflow("start", "--id", name, "--type", "Nothing", "--task-queue", "nobody")
+        workflow("start", name, "--type", "Nothing", "--task-queue", "nobody")
         workflow(verb, name)
 
 

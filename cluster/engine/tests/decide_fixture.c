@@ -10,6 +10,7 @@
 #include "cluster/engine/dispatch.h"
 #include "cluster/engine/dispatch_private.h"
 #include "cluster/matching/matching.h"
+#include "cluster/store/store_fault.h"
 #include "cluster/store/store_memory.h"
 #include "proto/api_history.pb-c.h"
 
@@ -19,6 +20,7 @@ struct harness {
     uint64_t random;
     struct metrics *metrics;
     struct memory_database *database;
+    struct store_fault *fault;
     struct store *store;
     struct engine *engine;
     struct namespace_view *view;
@@ -88,7 +90,10 @@ static void open_engine(void)
         .readers = 1,
         .writers = 1,
         .migrate = true};
-    assert_int_equal(store_open(&store, &harness->store, text), OK);
+    harness->fault = store_fault_new(&store, 1);
+    struct store_options faulty;
+    store_fault_options(harness->fault, &faulty);
+    assert_int_equal(store_open(&faulty, &harness->store, text), OK);
     struct engine_options options = {.env = &harness->env,
         .store = harness->store,
         .metrics = harness->metrics,
@@ -115,6 +120,12 @@ static void close_engine(void)
         step_once();
     engine_close(harness->engine);
     store_close(harness->store);
+    store_fault_free(harness->fault);
+}
+
+struct store_fault *harness_fault(void)
+{
+    return harness->fault;
 }
 
 int harness_setup(void **state)
@@ -463,6 +474,13 @@ const char *harness_history(void)
     char *copy = bytes_string(&harness->arena, buffer_view(&text));
     buffer_release(&text);
     return copy;
+}
+
+int64_t harness_event_count(void)
+{
+    Api__History *history = NULL;
+    harness_look(read_history, &history);
+    return (int64_t)history->n_events;
 }
 
 Api__HistoryEvent *harness_event(int64_t id)

@@ -26,6 +26,7 @@ struct outcome {
 
 /** The world of one test; group fixtures open and close it per test. */
 struct harness;
+struct store_fault;
 extern struct harness *harness;
 
 int harness_setup(void **state);
@@ -39,6 +40,8 @@ void harness_restart(void);
 /** The namespace fails over to another version (still active here). */
 void harness_set_version(int64_t version);
 struct arena *harness_arena(void);
+/** Faults of the store under the engine; armed rules end with a restart. */
+struct store_fault *harness_fault(void);
 
 /** Runs one handler to its end. `run_id` NULL = the current run. The workflow id is "w". */
 struct outcome harness_call(
@@ -72,6 +75,7 @@ Api__Command *command_continue(void);
 /** The types of all events of the current run, "Started Scheduled …", shortened: the prefix
  *  WorkflowExecution is left out, WorkflowTask becomes Task, ActivityTask becomes Activity. */
 const char *harness_history(void);
+int64_t harness_event_count(void);
 /** An event of the current run; id from 1, negative from the end. */
 Api__HistoryEvent *harness_event(int64_t id);
 #define assert_history(expected) assert_string_equal(harness_history(), expected)
