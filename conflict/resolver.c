@@ -1,220 +1,194 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One incoming batch against what is here:
+ * From input to plan:
  *
- *   run missing ──► begins here? ── no ──► NEED_EVENTS from 1
- *                       │ yes
- *                       └──► place_run: arbitration against the current run of the workflow id
- *   run exists ───► nearest branch (highest common ancestor)
- *                       ├─ all of it known ───────────► DROP_DUPLICATE
- *                       ├─ ancestor is its last event ► place_behind: APPEND, or NEED_EVENTS
- *                       └─ ancestor lies inside ──────► place_beside: branches diverge
+ *   run absent ── begins here? ──no──► NEED_EVENTS from 1
+ *        │            └─yes─► run_begins: order against the current run of the workflow id
+ *   run exists ─ nearest branch (branch.h)
+ *                     ├─ has all of it ───────────────► DROP_DUPLICATE
+ *                     ├─ ends at the common ancestor ─► place_behind: APPEND, or NEED_EVENTS
+ *                     └─ goes on by itself ───────────► place_beside: the branches diverge
  *
  * Invariants:
  *  I1  A plan never appends to a branch whose last event is not in the incoming line.
  *  I2  A plan never leaves a gap: APPEND begins exactly at the branch's next event.
  *  I3  The same batch against a state that holds it gives DROP_DUPLICATE.
- *  I4  At most one of APPEND, NEED_EVENTS, DROP_DUPLICATE and REJECT is in a plan, and it is the
- *      last effect, except that APPEND follows CREATE_RUN.
+ *  I4  The last effect is the one that takes the batch, or says why it is not taken: CREATE_RUN,
+ *      APPEND, DROP_DUPLICATE, NEED_EVENTS or REJECT; none of them comes before another effect.
  *
  * Diverging branches are rejected by this release: place_beside() is where forking, switching and
  * reapplication belong.
+ *
+ * Buffered events: only the cluster that wrote last may write them into history, before it takes in
+ * a higher version (FLUSH_BUFFERED). A cluster that applies is not the writer: its copies are
+ * consumed by the batches that carry their accept ids, so no effect is planned for them here.
  */
 #include "conflict/resolver.h"
 
-#include <string.h>
+#include "conflict/branch.h"
+#include "conflict/run_order.h"
 
-#define EFFECTS_MAX 8
+#define EFFECTS_MAX 4u
 
-/** The plan under construction. */
-struct draft {
-    struct arena *arena;
-    const struct conflict_input *input;
-    struct conflict_effect effects[EFFECTS_MAX];
+struct plan {
+    struct conflict_effect *effects;
     size_t count;
 };
 
-static struct conflict_effect *add(struct draft *draft, enum conflict_effect_kind kind)
+static struct conflict_effect *add(struct plan *plan, enum conflict_effect_kind kind)
 {
-    CHECK(draft->count < EFFECTS_MAX);
-    struct conflict_effect *effect = &draft->effects[draft->count++];
-    *effect = (struct conflict_effect){.kind = kind};
+    CHECK(plan->count < EFFECTS_MAX);
+    struct conflict_effect *effect = &plan->effects[plan->count++];
+    effect->kind = kind;
     return effect;
 }
 
-static void reject(struct draft *draft, const char *reason, int64_t event_id)
+static void reject(struct plan *plan, const char *reason, int64_t event_id)
 {
-    struct conflict_effect *effect = add(draft, CONFLICT_REJECT);
+    struct conflict_effect *effect = add(plan, CONFLICT_REJECT);
     effect->reason = reason;
     effect->event_id = event_id;
 }
 
-static void need_events(struct draft *draft, int64_t from_event_id, int64_t to_event_id)
+static void need_events(struct plan *plan, int64_t from_event_id, int64_t to_event_id)
 {
-    struct conflict_effect *effect = add(draft, CONFLICT_NEED_EVENTS);
+    CHECK(from_event_id < to_event_id);
+    struct conflict_effect *effect = add(plan, CONFLICT_NEED_EVENTS);
     effect->from_event_id = from_event_id;
     effect->to_event_id = to_event_id;
 }
 
-/* ---- input ----------------------------------------------------------------------------------- */
+/* ---- input ------------------------------------------------------------------------------------ */
 
-/* What a sender may not get wrong. Its batch ends its line, and has one version throughout. */
-static bool incoming_valid(const struct conflict_incoming *incoming)
+/* One version for the whole batch, and the batch within the line. */
+static bool incoming_is_valid(const struct conflict_incoming *incoming)
 {
     if (!version_history_valid(incoming->history) || incoming->first_event_id < 1 ||
-        incoming->next_event_id <= incoming->first_event_id)
-        return false;
-    struct version_item last = version_history_last(incoming->history);
-    if (last.event_id != incoming->next_event_id - 1 || last.version != incoming->version)
+        incoming->next_event_id <= incoming->first_event_id || incoming->version < 1)
         return false;
     if (version_history_version_of(incoming->history, incoming->first_event_id) !=
+        incoming->version)
+        return false;
+    if (version_history_version_of(incoming->history, incoming->next_event_id - 1) !=
         incoming->version)
         return false;
     return incoming->starts_run == (incoming->first_event_id == 1);
 }
 
-/* What we may not get wrong ourselves. */
-static void check_run(const struct conflict_run *run)
+static bool run_is_valid(const struct conflict_run *run)
 {
-    CHECK(run->branch_count > 0);
-    CHECK(run->current < run->branch_count);
+    if (!run->exists)
+        return run->branch_count == 0;
+    if (run->branch_count == 0 || run->current >= run->branch_count)
+        return false;
     for (size_t i = 0; i < run->branch_count; i++) {
         const struct conflict_branch *branch = &run->branches[i];
-        CHECK(version_history_valid(branch->history));
-        CHECK(version_history_last(branch->history).event_id == branch->next_event_id - 1);
+        if (!version_history_valid(branch->history) ||
+            version_history_last(branch->history).event_id != branch->next_event_id - 1)
+            return false;
     }
+    return true;
 }
 
-/* ---- a run that is not here ------------------------------------------------------------------ */
-
-/* Which of two runs of a workflow id is the newer one. At one version both were written by one
- * cluster; without tie-breakers the one that arrives later was begun later, because a source ships
- * in the order of its commits. */
-static bool incoming_is_newer(
-    const struct conflict_incoming *incoming, const struct conflict_current *current)
+/* A commit with several batches sends the line as it is behind the last of them. What is behind
+ * this batch says nothing about it. */
+static struct version_history line_up_to_batch(
+    struct arena *arena, const struct conflict_incoming *incoming)
 {
-    if (current->continued_as_incoming)
-        return true;
-    if (incoming->version != current->version)
-        return incoming->version > current->version;
-    if (incoming->source_epoch != current->source_epoch)
-        return incoming->source_epoch > current->source_epoch;
-    return incoming->source_commit_no >= current->source_commit_no;
+    struct version_history history = incoming->history;
+    int64_t last_event_id = incoming->next_event_id - 1;
+    size_t count = 0;
+    while (history.items[count].event_id < last_event_id)
+        count++;
+    struct version_item *items = arena_zalloc(arena, count + 1, sizeof(*items));
+    for (size_t i = 0; i < count; i++)
+        items[i] = history.items[i];
+    items[count] = (struct version_item){last_event_id, history.items[count].version};
+    return (struct version_history){items, count + 1};
 }
 
-static void append(struct draft *draft, uint32_t branch, int64_t from_event_id)
+/* ---- a run that is not here ------------------------------------------------------------------- */
+
+static void run_begins(struct plan *plan, const struct conflict_input *input)
 {
-    struct conflict_effect *effect = add(draft, CONFLICT_APPEND);
-    effect->branch = branch;
-    effect->from_event_id = from_event_id;
-    effect->to_event_id = draft->input->incoming.next_event_id;
+    struct run_place place = run_place(&input->incoming, &input->current);
+    if (place.suppress)
+        (void)add(plan, CONFLICT_SUPPRESS_CURRENT); /* carries nothing but its kind */
+    struct conflict_effect *effect = add(plan, CONFLICT_CREATE_RUN);
+    effect->zombie = place.zombie;
+    effect->from_event_id = input->incoming.first_event_id;
+    effect->to_event_id = input->incoming.next_event_id;
 }
 
-static void place_run(struct draft *draft)
-{
-    const struct conflict_incoming *incoming = &draft->input->incoming;
-    const struct conflict_current *current = &draft->input->current;
-    if (!incoming->starts_run) {
-        need_events(draft, 1, incoming->first_event_id);
-        return;
-    }
-    bool zombie = current->exists && !incoming_is_newer(incoming, current);
-    if (current->exists && current->open && !zombie)
-        (void)add(draft, CONFLICT_SUPPRESS_CURRENT); /* carries nothing but its kind */
-    add(draft, CONFLICT_CREATE_RUN)->zombie = zombie;
-    append(draft, 0, 1);
-}
-
-/* ---- a run that is here ---------------------------------------------------------------------- */
-
-/* The branch with the highest common ancestor, the shorter one of two; -1 = none shares anything. */
-static int nearest_branch(const struct conflict_input *input, struct version_item *ret_common)
-{
-    int nearest = -1;
-    struct version_item best = {0, 0};
-    for (size_t i = 0; i < input->run.branch_count; i++) {
-        const struct conflict_branch *branch = &input->run.branches[i];
-        struct version_item common;
-        if (!version_history_common(branch->history, input->incoming.history, &common))
-            continue;
-        bool shorter =
-            nearest >= 0 && branch->next_event_id < input->run.branches[nearest].next_event_id;
-        if (nearest < 0 || common.event_id > best.event_id ||
-            (common.event_id == best.event_id && shorter)) {
-            nearest = (int)i;
-            best = common;
-        }
-    }
-    *ret_common = best;
-    return nearest;
-}
+/* ---- a run that is here ----------------------------------------------------------------------- */
 
 /* The incoming line goes through the branch's last event. */
-static void place_behind(struct draft *draft, const struct conflict_branch *branch)
+static void place_behind(
+    struct plan *plan, const struct conflict_input *input, const struct conflict_branch *branch)
 {
-    const struct conflict_incoming *incoming = &draft->input->incoming;
-    const struct conflict_run *run = &draft->input->run;
-    if (incoming->first_event_id > branch->next_event_id) {
-        need_events(draft, branch->next_event_id, incoming->first_event_id);
-        return;
-    }
-    if (branch != &run->branches[run->current]) {
-        reject(draft, "events of a branch that is not current: not resolved by this release",
+    const struct conflict_incoming *incoming = &input->incoming;
+    if (branch != &input->run.branches[input->run.current]) {
+        reject(plan, "events of a branch that is not current: not resolved by this release",
             branch->next_event_id);
         return;
     }
-    if (!run->open) {
-        reject(draft, "events behind the end of the run", branch->next_event_id);
+    if (!input->run.open) {
+        reject(plan, "events behind the end of the run", branch->next_event_id);
         return;
     }
-    append(draft, branch->id, branch->next_event_id);
-}
-
-/* The lines part behind `common`. */
-static void place_beside(
-    struct draft *draft, const struct conflict_branch *branch, struct version_item common)
-{
-    if (version_history_last(branch->history).version == draft->input->incoming.version)
-        reject(draft, "two lines were written at one version", common.event_id);
-    else
-        reject(draft, "branches diverged: not resolved by this release", common.event_id);
-}
-
-static void place_batch(struct draft *draft)
-{
-    const struct conflict_input *input = draft->input;
-    struct version_item common;
-    int nearest = nearest_branch(input, &common);
-    if (nearest < 0) {
-        reject(draft, "no event in common with the run here", 0);
+    if (incoming->first_event_id > branch->next_event_id) {
+        need_events(plan, branch->next_event_id, incoming->first_event_id);
         return;
     }
-    const struct conflict_branch *branch = &input->run.branches[nearest];
-    if (common.event_id >= input->incoming.next_event_id - 1)
-        (void)add(draft, CONFLICT_DROP_DUPLICATE); /* carries nothing but its kind */
-    else if (common.event_id == branch->next_event_id - 1)
-        place_behind(draft, branch);
-    else
-        place_beside(draft, branch, common);
+    struct conflict_effect *effect = add(plan, CONFLICT_APPEND);
+    effect->branch = branch->id;
+    effect->from_event_id = branch->next_event_id;
+    effect->to_event_id = incoming->next_event_id;
 }
 
-/* ---- the step -------------------------------------------------------------------------------- */
+/* The lines part behind place->common. A fork needs the events from there on; then the higher
+ * version decides which branch is the current one. */
+static void place_beside(struct plan *plan, const struct conflict_branch *branch,
+    struct version_history line, struct version_item common)
+{
+    if (branch_shared_version(branch->history, line, common))
+        reject(plan, "two writers with one version", common.event_id);
+    else
+        reject(plan, "branches diverged: not resolved by this release", common.event_id);
+}
+
+static void run_goes_on(
+    struct plan *plan, const struct conflict_input *input, struct version_history line)
+{
+    struct branch_place place;
+    if (!branch_find(&input->run, line, &place)) {
+        reject(plan, "no event in common with the run here", 0);
+        return;
+    }
+    const struct conflict_branch *branch = &input->run.branches[place.index];
+    if (place.known)
+        add(plan, CONFLICT_DROP_DUPLICATE)->branch = branch->id;
+    else if (place.appendable)
+        place_behind(plan, input, branch);
+    else
+        place_beside(plan, branch, line, place.common);
+}
+
+/* ---- the step --------------------------------------------------------------------------------- */
 
 enum err conflict_step(
     struct arena *arena, const struct conflict_input *input, struct conflict_plan *ret_plan)
 {
-    if (!incoming_valid(&input->incoming))
+    if (!incoming_is_valid(&input->incoming) || !run_is_valid(&input->run))
         return ERR_INVALID;
-    struct draft draft = {.arena = arena, .input = input};
-    if (input->run.exists) {
-        check_run(&input->run);
-        place_batch(&draft);
-    } else {
-        place_run(&draft);
-    }
-    CHECK(draft.count > 0);
-    struct conflict_effect *effects = arena_alloc(arena, draft.count * sizeof(*effects));
-    memcpy(effects, draft.effects, draft.count * sizeof(*effects));
-    *ret_plan = (struct conflict_plan){effects, draft.count};
+    struct plan plan = {arena_zalloc(arena, EFFECTS_MAX, sizeof(*plan.effects)), 0};
+    if (input->run.exists)
+        run_goes_on(&plan, input, line_up_to_batch(arena, &input->incoming));
+    else if (input->incoming.starts_run)
+        run_begins(&plan, input);
+    else
+        need_events(&plan, 1, input->incoming.first_event_id);
+    CHECK(plan.count > 0);
+    *ret_plan = (struct conflict_plan){plan.effects, plan.count};
     return OK;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Two lines share everything up to their lowest common ancestor and nothing behind it, because one
- * version is written by one cluster only, which never writes two different events with one id. So
- * the ancestor is found by versions alone, from the tail: equal versions share the shorter part.
+ * Two lines share everything up to their lowest common ancestor and nothing behind it. It is found
+ * from the front: event n of two lines is one event when all items before its own are equal and its
+ * own version is. For lines whose versions were each written by one cluster, comparing from the
+ * tails would give the same; for others (two writers with one version) it would not.
  */
 #include "conflict/version_history.h"
 
@@ -39,24 +40,23 @@ int64_t version_history_version_of(struct version_history history, int64_t event
 bool version_history_common(
     struct version_history a, struct version_history b, struct version_item *ret_common)
 {
-    size_t i = a.count;
-    size_t k = b.count;
-    while (i > 0 && k > 0) {
-        struct version_item x = a.items[i - 1];
-        struct version_item y = b.items[k - 1];
-        if (x.version == y.version) {
-            *ret_common = x.event_id < y.event_id ? x : y;
-            return true;
-        }
-        if (x.version > y.version)
-            i--;
-        else
-            k--;
+    struct version_item common = {0, 0};
+    for (size_t i = 0; i < a.count && i < b.count; i++) {
+        struct version_item x = a.items[i];
+        struct version_item y = b.items[i];
+        if (x.version != y.version)
+            break;
+        common = x.event_id < y.event_id ? x : y;
+        if (x.event_id != y.event_id)
+            break;
     }
-    return false;
+    if (common.event_id == 0)
+        return false;
+    *ret_common = common;
+    return true;
 }
 
 bool version_history_contains(struct version_history history, struct version_item item)
 {
-    return item.event_id > 0 && version_history_version_of(history, item.event_id) == item.version;
+    return item.version > 0 && version_history_version_of(history, item.event_id) == item.version;
 }

@@ -197,7 +197,8 @@ static void queue_returned(struct mail *mail, void *owner)
 static void effect_fire(struct effect *effect, enum err err)
 {
     struct apply_queue *queue = CONTAINER_OF(effect, struct apply_queue, effect);
-    queue->err = err;
+    /* A commit carries other changes too: whatever its fault, this group is not convicted. */
+    queue->err = err ? ERR_UNAVAILABLE : OK;
     mailbox_complete(queue->apply->options.mailbox, &queue->mail);
 }
 

@@ -21,7 +21,6 @@
 #define OUT_NS           NS_PER_S
 #define REPORT_NS        NS_PER_S
 #define RETRY_NS         (200 * NS_PER_MS)
-#define REPORTS_PER_STEP 4096
 
 /** One row to store. */
 struct progress_entry {
@@ -62,7 +61,6 @@ struct progress {
     int64_t out_mono;
     int64_t report_mono;
     bool report_now;
-    struct counter *stored;
 };
 
 /* ---- keys ------------------------------------------------------------------------------------- */
@@ -170,18 +168,15 @@ static struct effect *write_rows(
     return &write->effect;
 }
 
-/* False: not now; the write is freed. */
-static bool write_submit(struct progress_write *write)
+static enum err write_submit(struct progress_write *write)
 {
     struct replicator *replicator = write->progress->replicator;
     write->work.fn = write_rows;
     write->work.failed = write_failed;
-    if (engine_shard_work(replicator->engine, &write->work)) {
-        write_free(write);
-        return false;
-    }
-    replicator->under_way++;
-    return true;
+    enum err err = engine_shard_work(replicator->engine, &write->work);
+    if (!err)
+        replicator->under_way++;
+    return err;
 }
 
 /* ---- in --------------------------------------------------------------------------------------- */
@@ -219,28 +214,278 @@ static void collect_in(struct progress *progress, struct inbound *inbound)
     inbound->storing = true;
 }
 
+static void in_ended(const struct progress_write *write)
+{
+    struct progress *progress = write->progress;
+    progress->in_busy[write->work.shard] = false;
+    for (size_t i = 0; i < write->count; i++) {
+        const struct progress_entry *entry = &write->entries[i];
+        struct inbound *inbound = entry->inbound;
+        inbound->storing = false;
+        if (write->err || progress->replicator->closing)
+            continue;
+        inbound->stored = true;
+        if (entry->record.epoch != inbound->epoch)
+            continue;
+        inbound->stored_drained = entry->record.drained_seq;
+        inbound->stored_applied = entry->record.applied_seq;
+        inbound->report = true;
+        progress->report_now = true;
+        order_stored(inbound);
+    }
+    progress->changed = true; /* more may have been drained meanwhile */
+    if (write->err)
+        progress->store_mono = progress->replicator->mono_ns + RETRY_NS;
+    else
+        progress->store_mono =
+            sooner(progress->store_mono, progress->replicator->mono_ns + STORE_NS);
+}
+
 static void submit_in(struct progress *progress, int32_t shard)
 {
     struct progress_write *write = progress->in[shard];
     progress->in[shard] = NULL;
-    for (size_t i = 0; i < write->count; i++)
-        write->entries[i].inbound->storing = true;
-    struct progress_entry *entries = write->entries;
-    size_t count = write->count;
-    write->entries = NULL; /* kept until we know that it was taken */
-    struct progress_write *sent = write_new(progress, PROGRESS_IN, shard);
-    sent->entries = entries;
-    sent->count = count;
+    if (!write)
+        return;
+    progress->in_busy[shard] = true;
+    write->err = write_submit(write);
+    if (!write->err)
+        return;
+    in_ended(write);
     write_free(write);
-    for (size_t i = 0; i < count; i++)
-        entries[i].inbound->storing = false;
-    struct inbound **inbounds = mem_alloc(count * sizeof(struct inbound *));
-    for (size_t i = 0; i < count; i++)
-        inbounds[i] = entries[i].inbound;
-    bool taken = write_submit(sent);
-    for (size_t i = 0; i < count; i++)
-        inbounds[i]->storing = taken;
-    mem_free(inbounds);
-    progress->in_busy[shard] = taken;
-    progress->changed |= !taken;
+}
+
+static void store_in(struct progress *progress)
+{
+    struct receiver *receiver = progress->replicator->receiver;
+    progress->changed = false;
+    progress->store_mono = INT64_MAX;
+    for (int i = 0; i < progress->replicator->federation->count; i++) {
+        for (int32_t k = 0; k < receiver->sources[i].count; k++) {
+            if (receiver->sources[i].shards[k])
+                collect_in(progress, receiver->sources[i].shards[k]);
+        }
+    }
+    for (int32_t i = 0; i < progress->shards; i++)
+        submit_in(progress, i);
+}
+
+/* ---- out -------------------------------------------------------------------------------------- */
+
+static void out_ended(const struct progress_write *write)
+{
+    struct progress *progress = write->progress;
+    int32_t shard = write->work.shard;
+    progress->out_busy[shard] = false;
+    if (write->err) {
+        progress->out_drained[shard] = -1; /* again */
+        return;
+    }
+    for (size_t i = 0; i < write->count; i++)
+        publisher_lane_stored(progress->replicator->publisher, write->entries[i].target, shard);
+    if (write->trim_to > write->trim_from)
+        progress->trimmed[shard] = write->trim_to - 1;
+}
+
+static void store_out(struct progress *progress, int32_t shard)
+{
+    struct replicator *replicator = progress->replicator;
+    if (progress->out_busy[shard])
+        return;
+    int64_t sum = 0;
+    for (int i = 0; i < replicator->federation->count; i++) {
+        if (i != replicator->federation->self)
+            sum += publisher_lane(replicator->publisher, i, shard).drained_seq;
+    }
+    int64_t trim = publisher_trim_seq(replicator->publisher, shard);
+    if (sum == progress->out_drained[shard] && trim <= progress->trimmed[shard])
+        return;
+    struct progress_write *write = write_new(progress, PROGRESS_OUT, shard);
+    for (int i = 0; i < replicator->federation->count; i++) {
+        struct lane_progress lane = publisher_lane(replicator->publisher, i, shard);
+        if (i == replicator->federation->self || (!lane.drained_seq && !lane.stored))
+            continue;
+        struct progress_entry *entry = write_add(write);
+        entry->target = i;
+        entry->stored = lane.stored;
+        entry->cluster = cluster_name(replicator, i);
+        entry->shard = shard;
+        entry->record.epoch = replicator->epoch;
+        entry->record.drained_seq = lane.drained_seq;
+        entry->record.applied_seq = lane.applied_seq;
+        entry->record.time = lane.time_ns;
+    }
+    write->trim_from = progress->trimmed[shard] + 1;
+    write->trim_to = trim > progress->trimmed[shard] ? trim + 1 : 0;
+    progress->out_busy[shard] = true;
+    progress->out_drained[shard] = sum;
+    write->err = write_submit(write);
+    if (!write->err)
+        return;
+    out_ended(write);
+    write_free(write);
+}
+
+static void write_delivered(struct mail *mail, void *owner)
+{
+    struct replicator *replicator = owner;
+    struct progress_write *write = CONTAINER_OF(mail, struct progress_write, mail);
+    replicator->under_way--;
+    if (write->err && !replicator_stopping(replicator))
+        log_warn("progress.not_stored", "role=%s shard=%d err=%s",
+            write->role == PROGRESS_IN ? "in" : "out", write->work.shard, err_name(write->err));
+    if (write->role == PROGRESS_IN)
+        in_ended(write);
+    else
+        out_ended(write);
+    write_free(write);
+}
+
+/* ---- reports ---------------------------------------------------------------------------------- */
+
+/* P2. Barriers are repeated for a while: a report may be lost. */
+static size_t collect_barriers(struct inbound *inbound, char **ret_ids)
+{
+    const struct replicator *replicator = inbound->receiver->replicator;
+    size_t count = 0;
+    for (size_t i = 0; i < INBOUND_BARRIERS_MAX; i++) {
+        struct inbound_barrier *barrier = &inbound->barriers[i];
+        if (!barrier->handover_id[0] || barrier->seq > inbound->drained)
+            continue;
+        if (barrier->until_mono < replicator->mono_ns) {
+            *barrier = (struct inbound_barrier){0};
+            continue;
+        }
+        if (apply_dead_letters_of(replicator->apply, barrier->namespace_id) > 0)
+            continue;
+        barrier->reported = true;
+        ret_ids[count++] = barrier->handover_id;
+    }
+    return count;
+}
+
+static void report(struct inbound *inbound)
+{
+    const struct replicator *replicator = inbound->receiver->replicator;
+    inbound->report = false;
+    inbound->reported_mono = replicator->mono_ns;
+    if (!inbound->epoch || !cluster_bus(replicator, inbound->source))
+        return;
+    char *barriers[INBOUND_BARRIERS_MAX];
+    Replication__ProgressReport message;
+    replication__progress_report__init(&message);
+    message.target = text_field(replicator->self);
+    message.shard = inbound->shard;
+    message.epoch = inbound->epoch;
+    message.drained_seq = inbound->stored_drained;
+    message.applied_seq = sooner(inbound->stored_applied, inbound->stored_drained);
+    message.time = env_wall_ns(replicator->env);
+    message.n_barriers = collect_barriers(inbound, barriers);
+    message.barriers = barriers;
+    struct buffer packed = {0};
+    proto_pack_into(&packed, &message.base);
+    char subject[160];
+    snprintf(subject, sizeof(subject), "strait.progress.%s",
+        cluster_name(replicator, inbound->source));
+    enum err err =
+        bus_send(cluster_bus(replicator, inbound->source), subject, buffer_view(&packed));
+    if (err) /* the next one is due within a second */
+        log_debug("progress.unsent", "subject=%s err=%s", subject, err_name(err));
+    buffer_release(&packed);
+}
+
+void progress_report_now(struct inbound *inbound)
+{
+    inbound->report = true;
+    inbound->receiver->replicator->progress->report_now = true;
+}
+
+static void send_reports(struct progress *progress, bool all)
+{
+    struct receiver *receiver = progress->replicator->receiver;
+    progress->report_now = false;
+    for (int i = 0; i < progress->replicator->federation->count; i++) {
+        for (int32_t k = 0; k < receiver->sources[i].count; k++) {
+            struct inbound *inbound = receiver->sources[i].shards[k];
+            if (inbound && (all || inbound->report))
+                report(inbound);
+        }
+    }
+}
+
+static void report_arrived(struct mail *mail, void *owner)
+{
+    struct replicator *replicator = owner;
+    struct bus_msg *message = CONTAINER_OF(mail, struct bus_msg, mail);
+    if (!replicator->closing) {
+        struct arena arena CLEANUP(arena_release) = {0};
+        const Replication__ProgressReport *said =
+            proto_unpack(&arena, &replication__progress_report__descriptor, message->data);
+        int target = said ? federation_find(replicator->federation, said->target) : -1;
+        if (target >= 0 && target != replicator->federation->self) {
+            watch_heard(replicator->watch, target);
+            publisher_report(replicator->publisher, target, said);
+        }
+    }
+    bus_msg_drop(message);
+}
+
+/* ---- life ------------------------------------------------------------------------------------- */
+
+struct progress *progress_open(struct replicator *replicator)
+{
+    struct progress *progress = mem_new(struct progress);
+    size_t shards = (size_t)replicator->options.shards;
+    progress->replicator = replicator;
+    progress->shards = replicator->options.shards;
+    progress->in = mem_zalloc(shards, sizeof(struct progress_write *));
+    progress->in_busy = mem_zalloc(shards, sizeof(bool));
+    progress->out_busy = mem_zalloc(shards, sizeof(bool));
+    progress->trimmed = mem_zalloc(shards, sizeof(int64_t));
+    progress->out_drained = mem_zalloc(shards, sizeof(int64_t));
+    progress->store_mono = INT64_MAX;
+    return progress;
+}
+
+void progress_start(struct progress *progress)
+{
+    struct replicator *replicator = progress->replicator;
+    if (!replicator->bus)
+        return;
+    char subject[160];
+    snprintf(subject, sizeof(subject), "strait.progress.%s", replicator->self);
+    enum err err = bus_subscribe(replicator->bus, subject, NULL, replicator->mailbox,
+        report_arrived, progress, &progress->subscription);
+    if (err)
+        log_error("progress.failed", "subject=%s err=%s", subject, err_name(err));
+}
+
+void progress_close(struct progress *progress)
+{
+    mem_free(progress->in);
+    mem_free(progress->in_busy);
+    mem_free(progress->out_busy);
+    mem_free(progress->trimmed);
+    mem_free(progress->out_drained);
+    mem_free(progress);
+}
+
+int64_t progress_step(struct progress *progress, int64_t now)
+{
+    if (replicator_stopping(progress->replicator))
+        return INT64_MAX;
+    if (progress->changed && now >= progress->store_mono)
+        store_in(progress);
+    if (now >= progress->out_mono) {
+        progress->out_mono = now + OUT_NS;
+        for (int32_t i = 0; i < progress->shards; i++)
+            store_out(progress, i);
+    }
+    bool all = now >= progress->report_mono;
+    if (all)
+        progress->report_mono = now + REPORT_NS;
+    if (all || progress->report_now)
+        send_reports(progress, all);
+    int64_t next = sooner(progress->out_mono, progress->report_mono);
+    return progress->changed ? sooner(next, progress->store_mono) : next;
 }

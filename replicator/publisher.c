@@ -328,7 +328,7 @@ static void lane_lag(const struct lane *lane, struct uuid namespace_id, struct l
     lag->applied_seq += lane->applied;
     lag->waiting |= atomic_load(&lane->paused);
     lag->heard_mono = sooner(lag->heard_mono, lane->report_mono);
-    for (const struct list *at = lane->marks.next; at != &lane->marks; at = at->next) {
+    for (struct list *at = lane->marks.next; at != &lane->marks; at = at->next) {
         const struct lag_mark *mark = CONTAINER_OF(at, struct lag_mark, link);
         if (!uuid_is_zero(namespace_id) && !uuid_equal(mark->namespace_id, namespace_id))
             continue;

@@ -104,12 +104,9 @@ void replicator_store_done(struct replicator *replicator);
 struct watch *watch_open(struct replicator *replicator);
 void watch_close(struct watch *watch);
 int64_t watch_step(struct watch *watch, int64_t mono_now_ns);
-void watch_applied(struct watch *watch, uint64_t items);
 /** A sign of life of a cluster. */
 void watch_heard(struct watch *watch, int cluster);
 void watch_status(struct watch *watch, int cluster, const Replication__StatusReply *status);
 
-/* verify.c: ends the comparisons under way. */
-void verify_stop(struct replicator *replicator);
 
 #endif

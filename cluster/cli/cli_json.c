@@ -18,7 +18,7 @@
 
 static json_t *json_of(const ProtobufCMessage *message, int depth);
 
-/* ---- opaque bytes ---------------------------------------------------------------------------- */
+/* ---- opaque bytes --------------------------------------------------------------------------- */
 
 static json_t *base64(const uint8_t *data, size_t len)
 {
@@ -103,7 +103,7 @@ static json_t *json_of_opaque(
     return json;
 }
 
-/* ---- fields ---------------------------------------------------------------------------------- */
+/* ---- fields --------------------------------------------------------------------------------- */
 
 static json_t *json_of_timestamp(const Api__Timestamp *timestamp)
 {
@@ -279,7 +279,7 @@ json_t *cli_json_message(const ProtobufCMessage *message)
     return json_of(message, 0);
 }
 
-/* ---- printing and reading -------------------------------------------------------------------- */
+/* ---- printing and reading ------------------------------------------------------------------- */
 
 void cli_json_print(json_t *value)
 {

@@ -136,7 +136,7 @@ int cli_parse(struct cli *cli, int argc, char **argv, int words)
     return take_globals(cli);
 }
 
-/* ---- values ---------------------------------------------------------------------------------- */
+/* ---- values --------------------------------------------------------------------------------- */
 
 const char *cli_value(const struct cli *cli, const char *name)
 {

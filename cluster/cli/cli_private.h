@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the commands share: a table of commands, one way to read arguments, one way to call a server,
- * one way to print. A command is a row in its file's table and a function.
+ * What the commands share: a table of commands, one way to read arguments, one way to call a
+ * server, one way to print. A command is a row in its file's table and a function.
  */
 #ifndef CLUSTER_CLI_CLI_PRIVATE_H
 #define CLUSTER_CLI_CLI_PRIVATE_H
@@ -61,7 +61,7 @@ struct cli {
     struct rpc_client *client; /* opened by the first call */
 };
 
-/* ---- commands, by file ----------------------------------------------------------------------- */
+/* ---- commands, by file ---------------------------------------------------------------------- */
 
 extern const struct cli_command cli_namespace_commands[];
 extern const size_t cli_namespace_command_count;
@@ -76,7 +76,7 @@ int cli_workflow_list(struct cli *cli);
 int cli_workflow_describe(struct cli *cli);
 int cli_workflow_history(struct cli *cli);
 
-/* ---- cli_help.c ------------------------------------------------------------------------------ */
+/* ---- cli_help.c ----------------------------------------------------------------------------- */
 
 /** Options that every command takes. */
 extern const struct cli_option cli_global_options[];
@@ -85,7 +85,7 @@ void cli_help_command(const struct cli_command *command);
 /** All commands of a table that belong to the group. */
 void cli_help_group(const char *group, const struct cli_command *commands, size_t count);
 
-/* ---- cli_parse.c ----------------------------------------------------------------------------- */
+/* ---- cli_parse.c ---------------------------------------------------------------------------- */
 
 /** Reads options and arguments behind the `words` first ones. -1 = go on, else the exit status. */
 int cli_parse(struct cli *cli, int argc, char **argv, int words);
@@ -108,7 +108,7 @@ NODISCARD int cli_list(struct cli *cli, const char *name, char ***ret_items, siz
 /** --namespace. */
 char *cli_namespace(struct cli *cli);
 
-/* ---- cli_call.c ------------------------------------------------------------------------------ */
+/* ---- cli_call.c ----------------------------------------------------------------------------- */
 
 #define CLI_ADMIN    "/strait.admin.v1.AdminService/"
 #define CLI_WORKFLOW "/temporal.api.workflowservice.v1.WorkflowService/"
@@ -128,7 +128,7 @@ int cli_fail(const struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /** "user@host". */
 char *cli_identity(struct cli *cli);
 
-/* ---- cli_table.c ----------------------------------------------------------------------------- */
+/* ---- cli_table.c ---------------------------------------------------------------------------- */
 
 /** Columns for people. Cells are views that live until it is printed. */
 struct cli_table {
@@ -150,10 +150,10 @@ char *cli_time(struct arena *arena, int64_t wall_ns);
 char *cli_duration(struct arena *arena, int64_t ms);
 char *cli_join(struct arena *arena, char *const *items, size_t count);
 
-/* ---- cli_json.c ------------------------------------------------------------------------------ */
+/* ---- cli_json.c ----------------------------------------------------------------------------- */
 
-/** Any message as JSON: field names as in proto/, times and durations as text, payloads decoded where
- *  they are JSON, other opaque bytes in base64. */
+/** Any message as JSON: field names as in proto/, times and durations as text, payloads decoded
+ *  where they are JSON, other opaque bytes in base64. */
 json_t *cli_json_message(const ProtobufCMessage *message);
 /** The payloads of an opaque field as an array. */
 json_t *cli_json_payloads(size_t count, const ProtobufCBinaryData *field);

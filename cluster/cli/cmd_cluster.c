@@ -20,7 +20,7 @@ static char *number(struct cli *cli, int64_t value)
     return arena_printf(&cli->arena, "%lld", (long long)value);
 }
 
-/* ---- cluster --------------------------------------------------------------------------------- */
+/* ---- cluster -------------------------------------------------------------------------------- */
 
 static int cluster_list(struct cli *cli)
 {
@@ -70,7 +70,7 @@ static int cluster_status(struct cli *cli)
     return CLI_OK;
 }
 
-/* ---- replication ----------------------------------------------------------------------------- */
+/* ---- replication ---------------------------------------------------------------------------- */
 
 static int replication_status(struct cli *cli)
 {
@@ -169,7 +169,7 @@ static int dlq_list(struct cli *cli)
     return CLI_OK;
 }
 
-/* ---- table ----------------------------------------------------------------------------------- */
+/* ---- table ---------------------------------------------------------------------------------- */
 
 static const struct cli_option verify_options[] = {
     {"cluster", 0, "CLUSTER", "compare with this one (default: with every other of the namespace)"},
@@ -186,8 +186,9 @@ const struct cli_command cli_cluster_commands[] = {
     {"replication", "status", "[NAMESPACE]", "Show how far behind each direction is", NULL, NULL, 0,
         0, 1, replication_status},
     {"replication", "verify", "NAMESPACE", "Compare the workflows of a namespace between clusters",
-        "Every run is compared by its last event and a digest over all of its events. What is still\n"
-        "on its way shows as behind: repeat the command. Exit status 1 when anything differs.",
+        "Every run is compared by its last event and a digest over all of its events. What is\n"
+        "still on its way shows as behind: repeat the command. Exit status 1 when anything\n"
+        "differs.",
         verify_options, ARRAY_LEN(verify_options), 1, 1, replication_verify},
     {"replication", "dlq list", "", "List what could not be applied here", NULL, dlq_options,
         ARRAY_LEN(dlq_options), 0, 0, dlq_list},

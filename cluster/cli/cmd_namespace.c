@@ -8,7 +8,7 @@
 #include "cluster/cli/cli_private.h"
 #include "proto/admin.pb-c.h"
 
-/* ---- printing -------------------------------------------------------------------------------- */
+/* ---- printing ------------------------------------------------------------------------------- */
 
 static void print_namespace(struct cli *cli, const Admin__Namespace *shown)
 {
@@ -40,7 +40,7 @@ static void print_notes(char *const *notes, size_t count)
         fprintf(stderr, "note: %s\n", notes[i]);
 }
 
-/* ---- create ---------------------------------------------------------------------------------- */
+/* ---- create --------------------------------------------------------------------------------- */
 
 static int create(struct cli *cli)
 {
@@ -67,7 +67,7 @@ static int create(struct cli *cli)
     return CLI_OK;
 }
 
-/* ---- update ---------------------------------------------------------------------------------- */
+/* ---- update --------------------------------------------------------------------------------- */
 
 static int update(struct cli *cli)
 {
@@ -101,7 +101,7 @@ static int update(struct cli *cli)
     return CLI_OK;
 }
 
-/* ---- describe, list -------------------------------------------------------------------------- */
+/* ---- describe, list ------------------------------------------------------------------------- */
 
 static int describe(struct cli *cli)
 {
@@ -148,7 +148,7 @@ static int list(struct cli *cli)
     return CLI_OK;
 }
 
-/* ---- delete ---------------------------------------------------------------------------------- */
+/* ---- delete --------------------------------------------------------------------------------- */
 
 static int delete (struct cli *cli)
 {
@@ -169,7 +169,7 @@ static int delete (struct cli *cli)
     return CLI_OK;
 }
 
-/* ---- table ----------------------------------------------------------------------------------- */
+/* ---- table ---------------------------------------------------------------------------------- */
 
 static const struct cli_option create_options[] = {
     {"clusters", 0, "A,B,C", "clusters that hold it (default: the one asked)"},

@@ -35,7 +35,7 @@ static int done(const struct cli *cli, const char *what)
     return CLI_OK;
 }
 
-/* ---- start ----------------------------------------------------------------------------------- */
+/* ---- start ---------------------------------------------------------------------------------- */
 
 /* CLI_OK with NULL when the option was not given. */
 static int timeout(struct cli *cli, const char *name, Api__Duration **ret_duration)
@@ -88,7 +88,7 @@ static int start(struct cli *cli)
     return CLI_OK;
 }
 
-/* ---- signal, query --------------------------------------------------------------------------- */
+/* ---- signal, query -------------------------------------------------------------------------- */
 
 static int send_signal(struct cli *cli)
 {
@@ -137,7 +137,7 @@ static int query(struct cli *cli)
     return CLI_OK;
 }
 
-/* ---- cancel, terminate ----------------------------------------------------------------------- */
+/* ---- cancel, terminate ---------------------------------------------------------------------- */
 
 static int cancel(struct cli *cli)
 {
@@ -168,7 +168,7 @@ static int terminate(struct cli *cli)
     return status ? status : done(cli, "terminated");
 }
 
-/* ---- table ----------------------------------------------------------------------------------- */
+/* ---- table ---------------------------------------------------------------------------------- */
 
 #define RUN_ID                                                     \
     {                                                              \

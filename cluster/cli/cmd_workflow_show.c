@@ -48,7 +48,7 @@ static const char *status_text(int status)
         &api__workflow_execution_status__descriptor, status, "WORKFLOW_EXECUTION_STATUS_");
 }
 
-/* ---- list ------------------------------------------------------------------------------------ */
+/* ---- list ----------------------------------------------------------------------------------- */
 
 static void list_row(
     struct cli *cli, struct cli_table *table, const Api__WorkflowExecutionInfo *info)
@@ -97,7 +97,7 @@ int cli_workflow_list(struct cli *cli)
     return status;
 }
 
-/* ---- describe -------------------------------------------------------------------------------- */
+/* ---- describe ------------------------------------------------------------------------------- */
 
 static void print_activities(struct cli *cli, const Api__DescribeWorkflowExecutionResponse *shown)
 {
@@ -160,7 +160,7 @@ int cli_workflow_describe(struct cli *cli)
     return CLI_OK;
 }
 
-/* ---- history --------------------------------------------------------------------------------- */
+/* ---- history -------------------------------------------------------------------------------- */
 
 /* Empty ones say nothing. */
 static bool is_telling(const json_t *field)

@@ -32,7 +32,7 @@ struct admin_options {
     struct engine *engine;
     struct replicator *replicator;
     struct failover *failover;
-    struct frontend *frontend; /* answers UpdateNamespace, for admin_failover_call() */
+    struct frontend *frontend; /* fills the answers of admin_failover_call(); NULL = empty ones */
     const struct federation *federation;
     const struct config *config;
     const char *node_id;

@@ -2,6 +2,8 @@
  *
  * Failovers asked for by operators, through the admin service or the public UpdateNamespace.
  */
+#include <stdlib.h>
+
 #include "cluster/frontend/admin_private.h"
 #include "cluster/frontend/frontend.h"
 #include "cluster/namespace/failover.h"
@@ -31,15 +33,41 @@ static Admin__FailoverResponse *show(struct arena *arena, const Replication__Fai
     return response;
 }
 
+#define LOSSES_MAX 100 /* in a refusal: error details must fit into a trailer */
+
+static int64_t missing(const Admin__ShardLoss *loss)
+{
+    return loss->known_seq - loss->applied_seq;
+}
+
+static int by_missing(const void *a, const void *b)
+{
+    const Admin__ShardLoss *const *x = a;
+    const Admin__ShardLoss *const *y = b;
+    if (missing(*x) != missing(*y))
+        return missing(*x) > missing(*y) ? -1 : 1;
+    return (*x)->shard < (*y)->shard ? -1 : 1;
+}
+
+/* The shards that miss most. The message counts them all. */
+static void cut_losses(Admin__FailoverResponse *response)
+{
+    if (response->n_losses <= LOSSES_MAX)
+        return;
+    qsort(response->losses, response->n_losses, sizeof(*response->losses), by_missing);
+    response->n_losses = LOSSES_MAX;
+}
+
 static void failover_done(void *ctx, const struct failover_result *result)
 {
     const struct admin_call *api = ctx;
     struct call *call = api->call;
-    const Admin__FailoverResponse *response = show(&call->arena, result->detail);
+    Admin__FailoverResponse *response = show(&call->arena, result->detail);
     if (result->code == GRPC_OK) {
         admin_reply(call, &response->base);
         return;
     }
+    cut_losses(response);
     struct bytes detail = proto_pack(&call->arena, &response->base);
     call_fail(call, result->code, admin_text(call, result->message),
         "strait.admin.v1.FailoverResponse", detail);
@@ -62,7 +90,7 @@ void admin_failover(struct admin_call *api)
     failover_start(api->admin->options.failover, &request, failover_done, api);
 }
 
-/* ---- the public UpdateNamespace -------------------------------------------------------------- */
+/* ---- the public UpdateNamespace ------------------------------------------------------------- */
 
 struct update_call {
     struct admin *admin;
@@ -74,8 +102,11 @@ static void update_done(void *ctx, const struct failover_result *result)
 {
     const struct update_call *update = ctx;
     struct call *call = update->call;
-    if (result->code == GRPC_OK)
-        frontend_reply_namespace(update->admin->options.frontend, call, update->name);
+    struct frontend *frontend = update->admin->options.frontend;
+    if (result->code == GRPC_OK && frontend)
+        frontend_reply_namespace(frontend, call, update->name);
+    else if (result->code == GRPC_OK)
+        call_reply(call, (struct bytes){0});
     else
         call_fail(call, result->code, admin_text(call, result->message), NULL, (struct bytes){0});
 }
@@ -84,7 +115,6 @@ void admin_failover_call(
     void *ctx, struct call *call, const char *namespace_name, const char *target)
 {
     struct admin *admin = ctx;
-    CHECK(admin->options.frontend);
     struct update_call *update = arena_new(&call->arena, struct update_call);
     update->admin = admin;
     update->call = call;

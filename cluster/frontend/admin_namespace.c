@@ -8,10 +8,11 @@
 
 #include "cluster/base/log.h"
 #include "cluster/frontend/admin_private.h"
+#include "cluster/frontend/frontend_private.h"
 
 #define DESCRIPTION_BYTES_MAX (4u * KIB)
 
-/* ---- common ---------------------------------------------------------------------------------- */
+/* ---- common --------------------------------------------------------------------------------- */
 
 /* One change under way; in the call's arena. */
 struct change {
@@ -71,8 +72,8 @@ static bool check_clusters(struct admin_call *api, char *const *clusters, size_t
     return true;
 }
 
-static bool check_settings(
-    struct admin_call *api, int64_t retention_ms, const char *ack, const char *description)
+static bool check_settings(struct admin_call *api, int64_t retention_ms, const char *ack,
+    const char *description, const char *owner)
 {
     if (retention_ms != 0 && retention_ms < RETENTION_MIN_MS) {
         fail_invalid(api->call, "retention must be at least %lld ms", (long long)RETENTION_MIN_MS);
@@ -87,10 +88,15 @@ static bool check_settings(
         fail_invalid(api->call, "a description has at most %u bytes", DESCRIPTION_BYTES_MAX);
         return false;
     }
+    if (strlen(owner) > NAME_BYTES_MAX || !text_is_utf8(owner) || !text_is_utf8(description)) {
+        fail_invalid(api->call, "description and owner must be UTF-8, the owner at most %u bytes",
+            NAME_BYTES_MAX);
+        return false;
+    }
     return true;
 }
 
-/* ---- create ---------------------------------------------------------------------------------- */
+/* ---- create --------------------------------------------------------------------------------- */
 
 static void take_clusters(struct change *change, struct arena *arena, Record__Namespace *record)
 {
@@ -172,7 +178,8 @@ void admin_create_namespace(struct admin_call *api)
     const char *self = federation_self(api->admin->options.federation);
     if (!check_name(api, request->name) ||
         !check_clusters(api, request->clusters, request->n_clusters) ||
-        !check_settings(api, request->retention_ms, request->ack, request->description))
+        !check_settings(
+            api, request->retention_ms, request->ack, request->description, request->owner_email))
         return;
     if (request->n_clusters && !in_list(request->clusters, request->n_clusters, self)) {
         fail_invalid(api->call,
@@ -190,7 +197,7 @@ void admin_create_namespace(struct admin_call *api)
     change_start(api, request->name, create, created);
 }
 
-/* ---- update ---------------------------------------------------------------------------------- */
+/* ---- update --------------------------------------------------------------------------------- */
 
 /* What may not be changed here and now. */
 static enum err check_present(
@@ -282,11 +289,12 @@ void admin_update_namespace(struct admin_call *api)
 {
     const Admin__UpdateNamespaceRequest *request = api->message;
     if (check_clusters(api, request->clusters, request->n_clusters) &&
-        check_settings(api, request->retention_ms, request->ack, request->description))
+        check_settings(
+            api, request->retention_ms, request->ack, request->description, request->owner_email))
         change_start(api, request->name, update, updated);
 }
 
-/* ---- delete ---------------------------------------------------------------------------------- */
+/* ---- delete --------------------------------------------------------------------------------- */
 
 static enum err delete (void *ctx, struct arena *arena, const Record__Namespace *present,
     Record__Namespace **ret_record, char text[256]) {

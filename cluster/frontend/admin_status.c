@@ -9,7 +9,7 @@
 #define DEAD_LETTERS_DEFAULT 100
 #define DEAD_LETTERS_MAX     1000
 
-/* ---- clusters -------------------------------------------------------------------------------- */
+/* ---- clusters ------------------------------------------------------------------------------- */
 
 static Admin__Cluster *show_cluster(struct admin_call *api, int index)
 {
@@ -52,7 +52,7 @@ void admin_list_clusters(struct admin_call *api)
     admin_reply(api->call, &response.base);
 }
 
-/* ---- replication ----------------------------------------------------------------------------- */
+/* ---- replication ---------------------------------------------------------------------------- */
 
 static Admin__Lane *show_lane(struct call *call, const struct replication_lane *from)
 {
@@ -95,7 +95,7 @@ void admin_replication_status(struct admin_call *api)
     admin_reply(api->call, &response.base);
 }
 
-/* ---- dead letters ---------------------------------------------------------------------------- */
+/* ---- dead letters --------------------------------------------------------------------------- */
 
 static char *namespace_name(struct admin_call *api, ProtobufCBinaryData id)
 {
@@ -153,7 +153,7 @@ void admin_dead_letter_list(struct admin_call *api)
     replicator_list_dead_letters(api->admin->options.replicator, limit, dead_letters_read, api);
 }
 
-/* ---- node ------------------------------------------------------------------------------------ */
+/* ---- node ----------------------------------------------------------------------------------- */
 
 void admin_node_status(struct admin_call *api)
 {

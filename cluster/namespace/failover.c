@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The failover: operations under way, how they begin, wait and end. What a graceful and a forced one
- * do is in failover_graceful.c and failover_forced.c.
+ * The failover: operations under way, how they begin, wait and end. What a graceful and a forced
+ * one do is in failover_graceful.c and failover_forced.c.
  *
  * Invariants:
  *  I1  `done` runs exactly once per operation, on the stepping thread.
@@ -22,7 +22,7 @@
 #define STEP_MAILS        1024
 #define SWEEP_INTERVAL_NS NS_PER_S
 
-/* ---- completions ----------------------------------------------------------------------------- */
+/* ---- completions ---------------------------------------------------------------------------- */
 
 static void completion_free(struct completion *completion)
 {
@@ -112,7 +112,7 @@ void operation_change(struct operation *operation, registry_change_fn *change,
         change, change_done, completion);
 }
 
-/* ---- ends ------------------------------------------------------------------------------------ */
+/* ---- ends ----------------------------------------------------------------------------------- */
 
 void operation_tell(struct operation *operation, enum grpc_code code, const char *fmt, ...)
 {
@@ -154,7 +154,7 @@ void operation_end(struct operation *operation)
     operation->stage = FAILOVER_ENDED;
 }
 
-/* ---- begin ----------------------------------------------------------------------------------- */
+/* ---- begin ---------------------------------------------------------------------------------- */
 
 /* True while the operation may still change the record here. */
 static bool holds_namespace(const struct operation *operation)
@@ -314,7 +314,7 @@ void failover_start(struct failover *failover, const struct failover_request *re
     failover_begin(failover, request, false, done, ctx);
 }
 
-/* ---- handovers that nobody coordinates any more ---------------------------------------------- */
+/* ---- handovers that nobody coordinates any more --------------------------------------------- */
 
 static void record_changed(void *ctx, const Record__Namespace *record)
 {
@@ -358,7 +358,7 @@ static void sweep(struct failover *failover)
     arena_release(&arena);
 }
 
-/* ---- life ------------------------------------------------------------------------------------ */
+/* ---- life ----------------------------------------------------------------------------------- */
 
 enum err failover_open_with(const struct failover_options *options,
     const struct failover_peers *peers, struct failover **ret_failover)
@@ -378,8 +378,8 @@ enum err failover_open_with(const struct failover_options *options,
     return OK;
 }
 
-/* Nothing that was granted is lost: the record is stored and travels with the anti-entropy. What was
- * not granted goes back to NORMAL here, or when the records are read at the next start. */
+/* Nothing that was granted is lost: the record is stored and travels with the anti-entropy. What
+ * was not granted goes back to NORMAL here, or when the records are read at the next start. */
 static void stop_operation(struct operation *operation)
 {
     bool handover = operation->stage == FAILOVER_ENTER || operation->stage == FAILOVER_BARRIERS;

@@ -8,10 +8,10 @@
  *     │             │                   │                     │
  *     └─ refused    └───────────────────┴── failed, expired ──┴──► NORMAL again, nothing moved
  *
- * While the namespace is in HANDOVER its writes wait. The grant is one compare-and-set on the record
- * of the active cluster (R23): it happens entirely or the handover expires entirely; the target
- * takes over only by receiving the granted record, sent until acknowledged and carried by the
- * anti-entropy of namespace records beside.
+ * While the namespace is in HANDOVER its writes wait. The grant is one compare-and-set on the
+ * record of the active cluster (R23): it happens entirely or the handover expires entirely; the
+ * target takes over only by receiving the granted record, sent until acknowledged and carried by
+ * the anti-entropy of namespace records beside.
  *
  * Forced runs on the target alone. It says first what may be missing and changes nothing unless the
  * loss is accepted; "nothing is missing" is claimed only when it is proven (R25).

@@ -5,8 +5,8 @@
  *   forced_start ─► PLAN (only without accept_loss) ─► refused, with the table of losses
  *        └────────► FORCE ─forced─► ENDED
  *
- * What is known of the source comes from its heartbeats and, while it still answers, from itself. It
- * is a lower bound of what may be missing: a cluster that is gone can have accepted more than it
+ * What is known of the source comes from its heartbeats and, while it still answers, from itself.
+ * It is a lower bound of what may be missing: a cluster that is gone can have accepted more than it
  * ever told. So without accept_loss the answer is always a refusal; no case in which a loss is
  * excluded by proof exists in this release (R25).
  */
@@ -25,7 +25,7 @@ static const char *source_name(const struct operation *operation)
     return operation->failover->federation->clusters[operation->source].name;
 }
 
-/* ---- what may be missing --------------------------------------------------------------------- */
+/* ---- what may be missing -------------------------------------------------------------------- */
 
 void loss_collect(struct operation *operation)
 {
@@ -92,7 +92,7 @@ const char *loss_text(struct operation *operation)
         federation_self(operation->failover->federation), applied, known, source_name(operation));
 }
 
-/* ---- takeover -------------------------------------------------------------------------------- */
+/* ---- takeover ------------------------------------------------------------------------------- */
 
 static void forced(struct operation *operation, struct completion *completion)
 {
@@ -116,7 +116,7 @@ static void force(struct operation *operation)
     operation_change(operation, record_force, forced);
 }
 
-/* ---- plan ------------------------------------------------------------------------------------ */
+/* ---- plan ----------------------------------------------------------------------------------- */
 
 static void planned(struct operation *operation, struct completion *completion)
 {

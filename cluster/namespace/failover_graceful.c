@@ -2,17 +2,19 @@
  *
  * The graceful failover, at the active cluster.
  *
- *   graceful_start ─► CHECK ─checked─► ENTER ─entered─► BARRIERS ─all applied─► GRANT ─granted─► NOTIFY
- *                       │               │                  │                     │              │
- *                    refused         refused       failed, expired            refused      acknowledged,
- *                       ▼               ▼                  ▼                     ▼           told long ago
- *                     ENDED           ENDED              REVERT ◄────────────────┘              ▼
- *                                                          └─reverted─► ENDED                 ENDED
+ *   graceful_start
+ *        ▼
+ *      CHECK ──checked──► ENTER ──entered──► BARRIERS ──all applied──► GRANT ──granted──► NOTIFY
+ *        │                  │                    │                       │                  │
+ *     no answer          refused          failed, expired             refused         acknowledged,
+ *        ▼                  ▼                    ▼                       │           or 60 s passed
+ *      ENDED              ENDED               REVERT ◄───────────────────┘                  ▼
+ *                                                └──reverted──► ENDED                     ENDED
  *
- * Why nothing is lost: a write is decided against the view of its moment, on its shard's executor. A
- * barrier is added by the same executor after the view with HANDOVER is visible, so every write that
- * was decided before stands in the same outbox row or in one below; the target reports the barrier
- * when that row and all below it are applied.
+ * Why nothing is lost: a write is decided against the view of its moment, on its shard's executor.
+ * A barrier is added by the same executor after the view with HANDOVER is visible, so every write
+ * that was decided before stands in the same outbox row or in one below; the target reports the
+ * barrier when that row and all below it are applied.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -35,7 +37,7 @@ static const char *target_name(const struct operation *operation)
     return operation->request.target;
 }
 
-/* ---- back to NORMAL -------------------------------------------------------------------------- */
+/* ---- back to NORMAL ------------------------------------------------------------------------- */
 
 static void reverted(struct operation *operation, struct completion *completion)
 {
@@ -80,7 +82,7 @@ static int64_t revert_step(struct operation *operation)
     return INT64_MAX;
 }
 
-/* ---- the target is told ---------------------------------------------------------------------- */
+/* ---- the target is told --------------------------------------------------------------------- */
 
 static int64_t pause_ms(const struct operation *operation, int64_t until_mono_ns)
 {
@@ -149,7 +151,7 @@ static int64_t notify_step(struct operation *operation)
     return next;
 }
 
-/* ---- the grant ------------------------------------------------------------------------------- */
+/* ---- the grant ------------------------------------------------------------------------------ */
 
 static void granted(struct operation *operation, struct completion *completion)
 {
@@ -168,7 +170,7 @@ static void granted(struct operation *operation, struct completion *completion)
     notify(operation);
 }
 
-/* ---- barriers -------------------------------------------------------------------------------- */
+/* ---- barriers ------------------------------------------------------------------------------- */
 
 static void barrier_over(struct operation *operation, struct completion *completion)
 {
@@ -253,7 +255,7 @@ static int64_t barriers_step(struct operation *operation)
     return poll < operation->expires_mono_ns ? poll : operation->expires_mono_ns;
 }
 
-/* ---- HANDOVER -------------------------------------------------------------------------------- */
+/* ---- HANDOVER ------------------------------------------------------------------------------- */
 
 static void entered(struct operation *operation, struct completion *completion)
 {
@@ -280,7 +282,7 @@ static void enter(struct operation *operation)
     operation_change(operation, record_enter, entered);
 }
 
-/* ---- checks ---------------------------------------------------------------------------------- */
+/* ---- checks --------------------------------------------------------------------------------- */
 
 static void checked(struct operation *operation, struct completion *completion)
 {

@@ -10,7 +10,7 @@
 
 #define RELAY_MARGIN_NS (6 * NS_PER_S) /* beyond the deadline: checks, revert, acknowledgement */
 
-/* ---- asking ---------------------------------------------------------------------------------- */
+/* ---- asking --------------------------------------------------------------------------------- */
 
 /* The result is the other cluster's. */
 static void take_result(struct operation *operation, struct bytes packed)
@@ -92,7 +92,7 @@ void relay_start(struct operation *operation, int cluster)
         operation, cluster, &request, asked->deadline_ms * NS_PER_MS + RELAY_MARGIN_NS, relayed);
 }
 
-/* ---- being asked ----------------------------------------------------------------------------- */
+/* ---- being asked ---------------------------------------------------------------------------- */
 
 struct peer_answer {
     struct arena arena;

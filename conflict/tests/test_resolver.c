@@ -1,37 +1,51 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Single decisions, then whole deliveries: random linear histories in random order, with duplicates,
- * end in the same state. STRAIT_TEST_SEED repeats a failure.
+ * One case per edge of the decision tree in resolver.c.
  */
 #include "cluster/base/tests/support_cmocka.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-
 #include "conflict/resolver.h"
 
-#define ITEMS_MAX 16
-
-/** A line of a run: who wrote what. */
-struct line {
-    struct version_item items[ITEMS_MAX];
-    size_t count;
-};
-
-static struct version_history history_of(const struct line *line)
-{
-    return (struct version_history){line->items, line->count};
-}
+#define HISTORY(...)                                                                               \
+    ((struct version_history){(const struct version_item[]){__VA_ARGS__},                          \
+        sizeof((const struct version_item[]){__VA_ARGS__}) / sizeof(struct version_item)})
 
 static struct arena arena;
 
-static int setup(void **state)
+/* Events [first, next) at `version`. */
+static struct conflict_incoming incoming(
+    struct version_history history, int64_t first, int64_t next, int64_t version)
 {
-    (void)state;
-    arena_init(&arena);
-    return 0;
+    return (struct conflict_incoming){.history = history,
+        .first_event_id = first,
+        .next_event_id = next,
+        .version = version,
+        .starts_run = first == 1};
+}
+
+static struct conflict_branch branch(uint32_t id, struct version_history history)
+{
+    return (struct conflict_branch){id, history, version_history_last(history).event_id + 1};
+}
+
+static struct conflict_run run_of(const struct conflict_branch *branches, size_t count)
+{
+    return (struct conflict_run){
+        .exists = true, .open = true, .branches = branches, .branch_count = count};
+}
+
+static struct conflict_plan plan_of(const struct conflict_input *input)
+{
+    struct conflict_plan plan = {NULL, 0};
+    assert_int_equal(conflict_step(&arena, input, &plan), OK);
+    assert_true(plan.count > 0);
+    return plan;
+}
+
+static struct conflict_effect only_effect(const struct conflict_input *input)
+{
+    struct conflict_plan plan = plan_of(input);
+    assert_int_equal(plan.count, 1);
+    return plan.effects[0];
 }
 
 static int teardown(void **state)
@@ -41,369 +55,258 @@ static int teardown(void **state)
     return 0;
 }
 
-/* The batch [first, next) at the end of the line. */
-static struct conflict_input input_of(const struct line *line, int64_t first)
-{
-    struct version_item last = version_history_last(history_of(line));
-    return (struct conflict_input){.incoming = {.history = history_of(line),
-                                       .first_event_id = first,
-                                       .next_event_id = last.event_id + 1,
-                                       .version = last.version,
-                                       .starts_run = first == 1}};
-}
+/* ---- the run is here -------------------------------------------------------------------------- */
 
-static void have(struct conflict_input *input, struct conflict_branch *branch,
-    const struct line *line, bool open)
-{
-    branch->history = history_of(line);
-    branch->next_event_id = version_history_last(branch->history).event_id + 1;
-    input->run = (struct conflict_run){
-        .exists = true, .open = open, .branches = branch, .branch_count = 1};
-}
-
-static struct conflict_plan step(const struct conflict_input *input)
-{
-    struct conflict_plan plan;
-    assert_int_equal(conflict_step(&arena, input, &plan), OK);
-    return plan;
-}
-
-static const struct conflict_effect *only(const struct conflict_input *input)
-{
-    struct conflict_plan plan = step(input);
-    assert_int_equal(plan.count, 1);
-    return &plan.effects[0];
-}
-
-static const struct line line_5 = {{{5, 1}}, 1};
-static const struct line line_8 = {{{5, 1}, {8, 12}}, 2};
-static const struct line line_9 = {{{5, 1}, {8, 12}, {9, 21}}, 3};
-
-/* ---- a run that is not here ------------------------------------------------------------------ */
-
-static void test_create(void **state)
+static void appends_what_follows(void **state)
 {
     (void)state;
-    struct conflict_input input = input_of(&line_5, 1);
-    struct conflict_plan plan = step(&input);
-    assert_int_equal(plan.count, 2);
-    assert_int_equal(plan.effects[0].kind, CONFLICT_CREATE_RUN);
-    assert_false(plan.effects[0].zombie);
-    assert_int_equal(plan.effects[1].kind, CONFLICT_APPEND);
-    assert_int_equal(plan.effects[1].from_event_id, 1);
-    assert_int_equal(plan.effects[1].to_event_id, 6);
+    struct conflict_branch here[] = {branch(7, HISTORY({4, 1}))};
+    struct conflict_input input = {
+        .incoming = incoming(HISTORY({6, 1}), 5, 7, 1), .run = run_of(here, 1)};
+    struct conflict_effect effect = only_effect(&input);
+    assert_int_equal(effect.kind, CONFLICT_APPEND);
+    assert_int_equal(effect.branch, 7);
+    assert_int_equal(effect.from_event_id, 5);
+    assert_int_equal(effect.to_event_id, 7);
+    /* A later writer continues. */
+    input.incoming = incoming(HISTORY({4, 1}, {6, 12}), 5, 7, 12);
+    assert_int_equal(only_effect(&input).kind, CONFLICT_APPEND);
 }
 
-static void test_gap_at_start(void **state)
+static void drops_what_is_known(void **state)
 {
     (void)state;
-    struct conflict_input input = input_of(&line_8, 6);
-    const struct conflict_effect *effect = only(&input);
-    assert_int_equal(effect->kind, CONFLICT_NEED_EVENTS);
-    assert_int_equal(effect->from_event_id, 1);
-    assert_int_equal(effect->to_event_id, 6);
+    struct conflict_branch here[] = {branch(0, HISTORY({4, 1}, {9, 12}))};
+    struct conflict_input input = {.run = run_of(here, 1)};
+    const struct conflict_incoming known[] = {
+        incoming(HISTORY({4, 1}), 1, 5, 1),
+        incoming(HISTORY({3, 1}), 2, 4, 1),
+        incoming(HISTORY({4, 1}, {9, 12}), 5, 10, 12),
+        incoming(HISTORY({4, 1}, {9, 12}), 6, 8, 12),
+        incoming(HISTORY({4, 1}, {7, 12}), 6, 8, 12),
+        incoming(HISTORY({4, 1}, {9, 12}), 2, 4, 1), /* a history longer than its batch */
+    };
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        input.incoming = known[i];
+        assert_int_equal(only_effect(&input).kind, CONFLICT_DROP_DUPLICATE);
+    }
 }
 
-static void test_create_beside_closed(void **state)
+static void skips_a_known_beginning(void **state)
 {
     (void)state;
-    struct conflict_input input = input_of(&line_5, 1);
-    input.current = (struct conflict_current){.exists = true, .version = 1};
-    assert_false(step(&input).effects[0].zombie);
-    input.current.version = 2;
-    assert_true(step(&input).effects[0].zombie);
-    input.current.continued_as_incoming = true;
-    assert_false(step(&input).effects[0].zombie);
+    struct conflict_branch here[] = {branch(0, HISTORY({4, 1}))};
+    struct conflict_input input = {
+        .incoming = incoming(HISTORY({8, 1}), 3, 9, 1), .run = run_of(here, 1)};
+    struct conflict_effect effect = only_effect(&input);
+    assert_int_equal(effect.kind, CONFLICT_APPEND);
+    assert_int_equal(effect.from_event_id, 5);
 }
 
-static void test_create_beside_open(void **state)
+static void asks_for_a_gap(void **state)
 {
     (void)state;
-    struct conflict_input input = input_of(&line_5, 1);
-    input.current = (struct conflict_current){.exists = true, .open = true, .version = 2};
-    struct conflict_plan plan = step(&input);
-    assert_int_equal(plan.effects[0].kind, CONFLICT_CREATE_RUN);
-    assert_true(plan.effects[0].zombie);
-    struct line newer = {{{5, 11}}, 1};
-    input.incoming.history = history_of(&newer);
-    input.incoming.version = 11;
-    plan = step(&input);
-    assert_int_equal(plan.count, 3);
-    assert_int_equal(plan.effects[0].kind, CONFLICT_SUPPRESS_CURRENT);
-    assert_int_equal(plan.effects[1].kind, CONFLICT_CREATE_RUN);
-    assert_false(plan.effects[1].zombie);
+    struct conflict_branch here[] = {branch(0, HISTORY({4, 1}))};
+    struct conflict_input input = {
+        .incoming = incoming(HISTORY({6, 1}, {9, 12}), 8, 10, 12), .run = run_of(here, 1)};
+    struct conflict_effect effect = only_effect(&input);
+    assert_int_equal(effect.kind, CONFLICT_NEED_EVENTS);
+    assert_int_equal(effect.from_event_id, 5);
+    assert_int_equal(effect.to_event_id, 8);
 }
 
-static void test_tie_breakers(void **state)
+static void a_line_longer_than_the_batch(void **state)
 {
     (void)state;
-    struct conflict_input input = input_of(&line_5, 1);
-    input.current = (struct conflict_current){
-        .exists = true, .version = 1, .source_epoch = 1, .source_commit_no = 9};
-    input.incoming.source_epoch = 1;
-    input.incoming.source_commit_no = 8;
-    assert_true(step(&input).effects[0].zombie);
-    input.incoming.source_commit_no = 10;
-    assert_false(step(&input).effects[0].zombie);
-    input.incoming.source_epoch = 2;
-    input.incoming.source_commit_no = 1;
-    assert_false(step(&input).effects[0].zombie);
+    /* Two batches of one commit carry the line as it is behind the second. */
+    struct conflict_branch here[] = {branch(0, HISTORY({4, 1}))};
+    struct conflict_input input = {
+        .incoming = incoming(HISTORY({6, 1}, {9, 12}), 5, 7, 1), .run = run_of(here, 1)};
+    struct conflict_effect effect = only_effect(&input);
+    assert_int_equal(effect.kind, CONFLICT_APPEND);
+    assert_int_equal(effect.to_event_id, 7);
 }
 
-/* ---- a run that is here ---------------------------------------------------------------------- */
-
-static void test_append(void **state)
+static void chooses_the_nearest_branch(void **state)
 {
     (void)state;
-    struct conflict_branch branch = {.id = 7};
-    struct conflict_input input = input_of(&line_8, 6);
-    have(&input, &branch, &line_5, true);
-    const struct conflict_effect *effect = only(&input);
-    assert_int_equal(effect->kind, CONFLICT_APPEND);
-    assert_int_equal(effect->branch, 7);
-    assert_int_equal(effect->from_event_id, 6);
+    struct conflict_branch here[] = {branch(3, HISTORY({4, 1}, {9, 11})),
+        branch(5, HISTORY({4, 1}, {6, 2})), branch(9, HISTORY({4, 1}))};
+    struct conflict_input input = {
+        .incoming = incoming(HISTORY({4, 1}, {8, 2}), 7, 9, 2), .run = run_of(here, 3)};
+    input.run.current = 1;
+    struct conflict_effect effect = only_effect(&input);
+    assert_int_equal(effect.kind, CONFLICT_APPEND);
+    assert_int_equal(effect.branch, 5);
+    /* All three share event 4; only the shortest can be appended to. */
+    input.incoming = incoming(HISTORY({4, 1}, {6, 21}), 5, 7, 21);
+    input.run.current = 2;
+    effect = only_effect(&input);
+    assert_int_equal(effect.kind, CONFLICT_APPEND);
+    assert_int_equal(effect.branch, 9);
+    /* The right place, but not on the current branch. */
+    input.run.current = 0;
+    assert_int_equal(only_effect(&input).kind, CONFLICT_REJECT);
 }
 
-static void test_append_partly_known(void **state)
+static void rejects_divergence(void **state)
 {
     (void)state;
-    struct conflict_branch branch = {0};
-    struct line known = {{{5, 1}, {6, 12}}, 2};
-    struct conflict_input input = input_of(&line_8, 6);
-    have(&input, &branch, &known, true);
-    const struct conflict_effect *effect = only(&input);
-    assert_int_equal(effect->kind, CONFLICT_APPEND);
-    assert_int_equal(effect->from_event_id, 7);
-    assert_int_equal(effect->to_event_id, 9);
+    struct conflict_branch here[] = {branch(0, HISTORY({4, 1}, {9, 12}))};
+    struct conflict_input input = {
+        .incoming = incoming(HISTORY({4, 1}, {6, 3}), 5, 7, 3), .run = run_of(here, 1)};
+    struct conflict_effect effect = only_effect(&input);
+    assert_int_equal(effect.kind, CONFLICT_REJECT);
+    assert_string_equal(effect.reason, "branches diverged: not resolved by this release");
+    /* The same, with a tail of ours that the others never got. */
+    input.incoming = incoming(HISTORY({3, 1}, {6, 12}), 4, 7, 12);
+    effect = only_effect(&input);
+    assert_int_equal(effect.kind, CONFLICT_REJECT);
+    assert_string_equal(effect.reason, "two writers with one version");
+    /* Nothing in common. */
+    input.incoming = incoming(HISTORY({3, 2}), 1, 4, 2);
+    assert_int_equal(only_effect(&input).kind, CONFLICT_REJECT);
 }
 
-static void test_gap(void **state)
+static void rejects_what_follows_the_end(void **state)
 {
     (void)state;
-    struct conflict_branch branch = {0};
-    struct conflict_input input = input_of(&line_9, 9);
-    have(&input, &branch, &line_5, true);
-    const struct conflict_effect *effect = only(&input);
-    assert_int_equal(effect->kind, CONFLICT_NEED_EVENTS);
-    assert_int_equal(effect->from_event_id, 6);
-    assert_int_equal(effect->to_event_id, 9);
+    struct conflict_branch here[] = {branch(0, HISTORY({4, 1}))};
+    struct conflict_input input = {
+        .incoming = incoming(HISTORY({6, 1}), 5, 7, 1), .run = run_of(here, 1)};
+    input.run.open = false;
+    struct conflict_effect effect = only_effect(&input);
+    assert_int_equal(effect.kind, CONFLICT_REJECT);
+    assert_int_equal(effect.event_id, 5);
 }
 
-static void test_duplicate(void **state)
+/* ---- the run is not here ---------------------------------------------------------------------- */
+
+static void creates_the_first_run(void **state)
 {
     (void)state;
-    struct conflict_branch branch = {0};
-    struct conflict_input input = input_of(&line_8, 6);
-    have(&input, &branch, &line_8, true);
-    assert_int_equal(only(&input)->kind, CONFLICT_DROP_DUPLICATE);
-    have(&input, &branch, &line_9, false); /* longer, and closed */
-    assert_int_equal(only(&input)->kind, CONFLICT_DROP_DUPLICATE);
+    struct conflict_input input = {.incoming = incoming(HISTORY({3, 1}), 1, 4, 1)};
+    struct conflict_effect effect = only_effect(&input);
+    assert_int_equal(effect.kind, CONFLICT_CREATE_RUN);
+    assert_false(effect.zombie);
 }
 
-static void test_diverged(void **state)
+static void asks_for_the_beginning(void **state)
 {
     (void)state;
-    struct conflict_branch branch = {0};
-    struct line other = {{{5, 1}, {7, 2}}, 2};
-    struct conflict_input input = input_of(&line_8, 6);
-    have(&input, &branch, &other, true);
-    const struct conflict_effect *effect = only(&input);
-    assert_int_equal(effect->kind, CONFLICT_REJECT);
-    assert_int_equal(effect->event_id, 5);
-    assert_non_null(strstr(effect->reason, "diverged"));
+    struct conflict_input input = {.incoming = incoming(HISTORY({9, 1}), 4, 10, 1)};
+    struct conflict_effect effect = only_effect(&input);
+    assert_int_equal(effect.kind, CONFLICT_NEED_EVENTS);
+    assert_int_equal(effect.from_event_id, 1);
+    assert_int_equal(effect.to_event_id, 4);
 }
 
-static void test_reject_equal_version(void **state)
-{
-    (void)state;
-    struct conflict_branch branch = {0};
-    struct line other = {{{4, 1}, {7, 12}}, 2};
-    struct conflict_input input = input_of(&line_8, 6);
-    have(&input, &branch, &other, true);
-    /* The ancestor by versions is {7,12}: append. Different lengths at version 1 show no more. */
-    assert_int_equal(only(&input)->kind, CONFLICT_APPEND);
-    struct line forked = {{{5, 1}, {6, 2}, {7, 12}}, 3};
-    have(&input, &branch, &forked, true);
-    assert_int_equal(only(&input)->kind, CONFLICT_APPEND);
-    struct line beside = {{{3, 1}, {4, 3}, {9, 12}}, 3};
-    struct line incoming = {{{3, 1}, {6, 5}, {10, 12}}, 3};
-    input = input_of(&incoming, 7);
-    have(&input, &branch, &beside, true);
-    assert_int_equal(only(&input)->kind, CONFLICT_APPEND);
-}
-
-static void test_reject_nothing_common(void **state)
-{
-    (void)state;
-    struct conflict_branch branch = {0};
-    struct line other = {{{5, 2}}, 1};
-    struct conflict_input input = input_of(&line_8, 6);
-    have(&input, &branch, &other, true);
-    assert_int_equal(only(&input)->kind, CONFLICT_REJECT);
-}
-
-static void test_reject_behind_close(void **state)
-{
-    (void)state;
-    struct conflict_branch branch = {0};
-    struct conflict_input input = input_of(&line_8, 6);
-    have(&input, &branch, &line_5, false);
-    assert_int_equal(only(&input)->kind, CONFLICT_REJECT);
-}
-
-static void test_invalid(void **state)
-{
-    (void)state;
-    struct conflict_plan plan;
-    struct conflict_input input = input_of(&line_8, 6);
-    input.incoming.version = 1;
-    assert_int_equal(conflict_step(&arena, &input, &plan), ERR_INVALID);
-    input = input_of(&line_8, 5); /* two versions in one batch */
-    assert_int_equal(conflict_step(&arena, &input, &plan), ERR_INVALID);
-    input = input_of(&line_8, 6);
-    input.incoming.next_event_id = 10;
-    assert_int_equal(conflict_step(&arena, &input, &plan), ERR_INVALID);
-    input = input_of(&line_8, 6);
-    input.incoming.starts_run = true;
-    assert_int_equal(conflict_step(&arena, &input, &plan), ERR_INVALID);
-    input = input_of(&line_8, 6);
-    input.incoming.first_event_id = 9;
-    assert_int_equal(conflict_step(&arena, &input, &plan), ERR_INVALID);
-    input.incoming.history.count = 0;
-    assert_int_equal(conflict_step(&arena, &input, &plan), ERR_INVALID);
-}
-
-/* ---- any order converges --------------------------------------------------------------------- */
-
-#define BATCHES_MAX 40
-
-struct delivery {
-    uint64_t random;
-    struct line lines[BATCHES_MAX]; /* the line up to and with batch i */
-    int64_t first[BATCHES_MAX];
-    size_t count;
-    struct line here;
-    bool exists;
-    size_t appended;
+/* What becomes of a run at version 5 beside a current run. */
+struct arbitration {
+    struct conflict_current current;
+    int64_t commit_no; /* of the incoming run, epoch 2 */
+    bool zombie;
+    bool suppress;
 };
 
-static uint64_t random_below(struct delivery *delivery, uint64_t bound)
-{
-    delivery->random = delivery->random * 6364136223846793005ull + 1442695040888963407ull;
-    return (delivery->random >> 33) % bound;
-}
-
-static void make_history(struct delivery *delivery)
-{
-    struct line line = {{{0, 0}}, 0};
-    int64_t next = 1;
-    int64_t version = 1;
-    delivery->count = 1 + random_below(delivery, BATCHES_MAX - 1);
-    for (size_t i = 0; i < delivery->count; i++) {
-        delivery->first[i] = next;
-        if (i > 0 && line.count < ITEMS_MAX && random_below(delivery, 4) == 0)
-            version += 1 + (int64_t)random_below(delivery, 20);
-        if (line.count == 0 || line.items[line.count - 1].version != version)
-            line.items[line.count++].version = version;
-        next += 1 + (int64_t)random_below(delivery, 5);
-        line.items[line.count - 1].event_id = next - 1;
-        delivery->lines[i] = line;
-    }
-}
-
-/* Carries the plan out: events here are the prefix that `here` names. False: events are missing. */
-static bool deliver(struct delivery *delivery, size_t i, int64_t *ret_from, int64_t *ret_to)
-{
-    arena_reset(&arena);
-    struct conflict_branch branch = {0};
-    struct conflict_input input = input_of(&delivery->lines[i], delivery->first[i]);
-    if (delivery->exists)
-        have(&input, &branch, &delivery->here, true);
-    struct conflict_plan plan = step(&input);
-    const struct conflict_effect *last = &plan.effects[plan.count - 1];
-    if (last->kind == CONFLICT_NEED_EVENTS) {
-        assert_true(last->from_event_id < last->to_event_id);
-        *ret_from = last->from_event_id;
-        *ret_to = last->to_event_id;
-        return false;
-    }
-    if (last->kind == CONFLICT_DROP_DUPLICATE)
-        return true;
-    assert_int_equal(last->kind, CONFLICT_APPEND);
-    int64_t next =
-        delivery->exists ? version_history_last(history_of(&delivery->here)).event_id + 1 : 1;
-    assert_int_equal(last->from_event_id, next); /* I2 */
-    delivery->here = delivery->lines[i];
-    delivery->exists = true;
-    delivery->appended++;
-    return true;
-}
-
-/* As a receiver does: what is missing is fetched, batch by batch, then the batch is tried again. */
-static void deliver_and_fetch(struct delivery *delivery, size_t i)
-{
-    int64_t from = 0;
-    int64_t to = 0;
-    while (!deliver(delivery, i, &from, &to)) {
-        size_t fetched = 0;
-        for (size_t k = 0; k < i; k++) {
-            int64_t ignored;
-            if (delivery->first[k] >= from && delivery->first[k] < to) {
-                assert_true(deliver(delivery, k, &ignored, &ignored));
-                fetched++;
-            }
-        }
-        assert_true(fetched > 0);
-    }
-}
-
-static void converge(uint64_t seed)
-{
-    struct delivery delivery = {.random = seed};
-    make_history(&delivery);
-    bool seen[BATCHES_MAX] = {false};
-    size_t left = delivery.count;
-    while (left > 0) {
-        size_t i = random_below(&delivery, delivery.count); /* any order, any number of times */
-        deliver_and_fetch(&delivery, i);
-        left -= !seen[i];
-        seen[i] = true;
-    }
-    const struct line *whole = &delivery.lines[delivery.count - 1];
-    assert_int_equal(delivery.here.count, whole->count);
-    assert_memory_equal(delivery.here.items, whole->items, whole->count * sizeof(*whole->items));
-    assert_int_equal(delivery.appended, delivery.count); /* each exactly once */
-}
-
-static void test_any_order(void **state)
+static void arbitrates(void **state)
 {
     (void)state;
-    const char *given = getenv("STRAIT_TEST_SEED");
-    uint64_t seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
-    print_message("seed: STRAIT_TEST_SEED=%llu\n", (unsigned long long)seed);
-    for (uint64_t i = 0; i < 2000; i++)
-        converge(seed + i * 7919);
+    const struct arbitration cases[] = {
+        {{.exists = true, .open = false, .version = 5}, 0, false, false},
+        {{.exists = true, .open = false, .version = 4}, 0, false, false},
+        {{.exists = true, .open = false, .version = 6}, 0, true, false},
+        {{.exists = true, .open = true, .version = 4}, 0, false, true},
+        {{.exists = true, .open = true, .version = 6}, 0, true, false},
+        {{.exists = true, .open = true, .version = 5}, 0, true, false},
+        /* The source's order decides between runs at one version, when it is known of both. */
+        {{.exists = true, .open = true, .version = 5, .source_epoch = 2, .source_commit_no = 7},
+            8, false, true},
+        {{.exists = true, .open = true, .version = 5, .source_epoch = 2, .source_commit_no = 9},
+            8, true, false},
+        {{.exists = true, .open = true, .version = 5, .source_epoch = 1, .source_commit_no = 9},
+            8, false, true},
+        {{.exists = true, .open = true, .version = 5, .source_epoch = 3, .source_commit_no = 1},
+            8, true, false},
+        {{.exists = true, .open = true, .version = 5, .source_epoch = 2, .source_commit_no = 8},
+            8, true, false},
+        {{.exists = true, .open = false, .version = 5, .source_epoch = 2, .source_commit_no = 9},
+            8, true, false},
+        {{.exists = true, .open = false, .version = 5, .source_epoch = 2, .source_commit_no = 9},
+            0, false, false},
+        {{.exists = true, .open = false, .version = 5, .continued_as_incoming = true}, 0, false,
+            false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct conflict_input input = {
+            .incoming = incoming(HISTORY({3, 5}), 1, 4, 5), .current = cases[i].current};
+        input.incoming.source_epoch = 2;
+        input.incoming.source_commit_no = cases[i].commit_no;
+        struct conflict_plan plan = plan_of(&input);
+        assert_int_equal(plan.count, cases[i].suppress ? 2 : 1);
+        if (cases[i].suppress)
+            assert_int_equal(plan.effects[0].kind, CONFLICT_SUPPRESS_CURRENT);
+        const struct conflict_effect *create = &plan.effects[plan.count - 1];
+        assert_int_equal(create->kind, CONFLICT_CREATE_RUN);
+        assert_int_equal(create->zombie, cases[i].zombie);
+    }
+}
+
+/* ---- hostile input ---------------------------------------------------------------------------- */
+
+static void refuses_bad_input(void **state)
+{
+    (void)state;
+    struct conflict_incoming good = incoming(HISTORY({4, 1}, {9, 12}), 5, 10, 12);
+    struct conflict_incoming bad[12];
+    for (size_t i = 0; i < 12; i++)
+        bad[i] = good;
+    bad[0].history = (struct version_history){NULL, 0};
+    bad[1].history = HISTORY({4, 12}, {9, 1});
+    bad[2].first_event_id = 0;
+    bad[3].next_event_id = 5;
+    bad[4].next_event_id = 11; /* behind the line */
+    bad[5].version = 1;
+    bad[6].version = 0;
+    bad[7].first_event_id = 4; /* two versions in one batch */
+    bad[8].starts_run = true;
+    bad[9].first_event_id = INT64_MIN;
+    bad[10].next_event_id = INT64_MAX;
+    bad[11].first_event_id = 1;
+    struct conflict_plan plan = {NULL, 0};
+    for (size_t i = 0; i < 12; i++) {
+        struct conflict_input input = {.incoming = bad[i]};
+        assert_int_equal(conflict_step(&arena, &input, &plan), ERR_INVALID);
+    }
+    struct conflict_branch here[] = {branch(0, HISTORY({4, 1}))};
+    struct conflict_run runs[] = {{.exists = true}, run_of(here, 1), run_of(here, 1)};
+    runs[1].current = 1;
+    runs[2].exists = false;
+    for (size_t i = 0; i < 3; i++) {
+        struct conflict_input input = {.incoming = good, .run = runs[i]};
+        assert_int_equal(conflict_step(&arena, &input, &plan), ERR_INVALID);
+    }
+    here[0].next_event_id = 9;
+    struct conflict_input input = {.incoming = good, .run = run_of(here, 1)};
+    assert_int_equal(conflict_step(&arena, &input, &plan), ERR_INVALID);
+    assert_null(plan.effects);
 }
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_create),
-        TEST(test_gap_at_start),
-        TEST(test_create_beside_closed),
-        TEST(test_create_beside_open),
-        TEST(test_tie_breakers),
-        TEST(test_append),
-        TEST(test_append_partly_known),
-        TEST(test_gap),
-        TEST(test_duplicate),
-        TEST(test_diverged),
-        TEST(test_reject_equal_version),
-        TEST(test_reject_nothing_common),
-        TEST(test_reject_behind_close),
-        TEST(test_invalid),
-        TEST(test_any_order),
+        cmocka_unit_test(appends_what_follows),
+        cmocka_unit_test(drops_what_is_known),
+        cmocka_unit_test(skips_a_known_beginning),
+        cmocka_unit_test(asks_for_a_gap),
+        cmocka_unit_test(a_line_longer_than_the_batch),
+        cmocka_unit_test(chooses_the_nearest_branch),
+        cmocka_unit_test(rejects_divergence),
+        cmocka_unit_test(rejects_what_follows_the_end),
+        cmocka_unit_test(creates_the_first_run),
+        cmocka_unit_test(asks_for_the_beginning),
+        cmocka_unit_test(arbitrates),
+        cmocka_unit_test(refuses_bad_input),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, teardown);
 }

@@ -29,7 +29,7 @@ static void reply(struct call *call, const ProtobufCMessage *message)
     call_reply(call, proto_pack(&call->arena, message));
 }
 
-/* ---- namespaces --------------------------------------------------------------------------------- */
+/* ---- namespaces ----------------------------------------------------------------------------- */
 
 static void answer_namespaces(struct call *call)
 {
@@ -71,7 +71,7 @@ static void namespaces_as_table_and_json(void **state)
     json_decref(json);
 }
 
-/* ---- failover ----------------------------------------------------------------------------------- */
+/* ---- failover ------------------------------------------------------------------------------- */
 
 static Admin__FailoverResponse *failover_response(struct arena *arena, Admin__ShardLoss **losses)
 {
@@ -171,7 +171,7 @@ static void a_namespace_called_list(void **state)
     assert_int_equal(printed->status, CLI_FAILED);
 }
 
-/* ---- replication -------------------------------------------------------------------------------- */
+/* ---- replication ---------------------------------------------------------------------------- */
 
 static void answer_verify(struct call *call)
 {
@@ -206,7 +206,7 @@ static void differences_fail(void **state)
         "10 runs compared, 9 equal, 1 different\n");
 }
 
-/* ---- workflows ---------------------------------------------------------------------------------- */
+/* ---- workflows ------------------------------------------------------------------------------ */
 
 static void answer_start(struct call *call)
 {
@@ -318,7 +318,7 @@ static void history_over_pages(void **state)
     json_decref(json);
 }
 
-/* ---- answers that do not help ------------------------------------------------------------------- */
+/* ---- answers that do not help --------------------------------------------------------------- */
 
 static void answer_garbage(struct call *call)
 {

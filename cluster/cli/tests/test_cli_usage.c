@@ -10,92 +10,93 @@
 #include "cluster/cli/cli_private.h"
 #include "cluster/cli/tests/cli_fixture.h"
 
+static const struct {
+    const char *words;
+    const char *err;
+} wrong[] = {
+    {"namespace", "strait namespace: what about it? strait namespace --help lists what there "
+                  "is\n"},
+    {"namespace frobnicate",
+        "strait namespace: frobnicate is not known here; strait namespace --help lists what "
+        "is\n"},
+    {"namespace create",
+        "strait namespace create: NAME is missing; see strait namespace create --help\n"},
+    {"namespace create a b",
+        "strait namespace create: b is not expected here; see strait namespace create "
+        "--help\n"},
+    {"namespace create a --clusters us,,eu",
+        "strait namespace create: --clusters: write names separated by commas, without blanks; "
+        "see strait namespace create --help\n"},
+    {"namespace create a --clusters us,",
+        "strait namespace create: --clusters: write names separated by commas, without blanks; "
+        "see strait namespace create --help\n"},
+    {"namespace create a --retention 3",
+        "strait namespace create: --retention 3: write a span such as 500ms, 10s, 15m, 12h or "
+        "3d; see strait namespace create --help\n"},
+    {"namespace create a --what",
+        "strait namespace create: --what is not an option; see strait namespace create "
+        "--help\n"},
+    {"namespace create a --active",
+        "strait namespace create: --active needs a value; see strait namespace create "
+        "--help\n"},
+    {"namespace create a -x",
+        "strait namespace create: -x is not an option; see strait namespace create --help\n"},
+    {"namespace update a",
+        "strait namespace update: nothing is to be changed: give --clusters, --retention, "
+        "--ack, --description or --owner; see strait namespace update --help\n"},
+    {"namespace delete a",
+        "strait namespace delete: this ends namespace a in all its clusters: say so with "
+        "--yes; see strait namespace delete --help\n"},
+    {"namespace list --output yaml",
+        "strait namespace list: --output yaml: write table or json; see strait namespace list "
+        "--help\n"},
+    {"namespace list --tls=yes",
+        "strait namespace list: --tls takes no value; see strait namespace list --help\n"},
+    {"failover", "strait failover: NAMESPACE is missing; see strait failover --help\n"},
+    {"failover orders", "strait failover: --to CLUSTER is missing; see strait failover "
+                        "--help\n"},
+    {"failover orders --to eu --accept-loss",
+        "strait failover: --accept-loss belongs to --force; see strait failover --help\n"},
+    {"failover orders --to eu --force --deadline 1s",
+        "strait failover: --deadline is for a graceful failover, without --force; see strait "
+        "failover --help\n"},
+    {"failover orders --to eu --deadline 11m",
+        "strait failover: --deadline may be at most 10m; see strait failover --help\n"},
+    {"failover list",
+        "strait failover list: NAMESPACE is missing; see strait failover list --help\n"},
+    {"replication", "strait replication: what about it? strait replication --help lists what "
+                    "there is\n"},
+    {"replication dlq",
+        "strait replication: dlq is not known here; strait replication --help lists what "
+        "is\n"},
+    {"replication dlq list --limit 0",
+        "strait replication dlq list: --limit 0: write a number from 1 to 1000; see strait "
+        "replication dlq list --help\n"},
+    {"replication verify",
+        "strait replication verify: NAMESPACE is missing; see strait replication verify "
+        "--help\n"},
+    {"workflow start --type t",
+        "strait workflow start: --type and --task-queue are needed; see strait workflow start "
+        "--help\n"},
+    {"workflow start --type t -t q --input abc",
+        "strait workflow start: --input abc: is not JSON (text needs its own quotes: --input "
+        "'\"text\"'); see strait workflow start --help\n"},
+    {"workflow signal w",
+        "strait workflow signal: --name is needed; see strait workflow signal --help\n"},
+    {"workflow describe",
+        "strait workflow describe: WORKFLOW_ID is missing; see strait workflow describe "
+        "--help\n"},
+    {"workflow list --limit many",
+        "strait workflow list: --limit many: write a number from 1 to 1000000; see strait "
+        "workflow list --help\n"},
+};
+
 static void wrong_usage(void **state)
 {
     (void)state;
-    static const struct {
-        const char *words;
-        const char *err;
-    } cases[] = {
-        {"namespace", "strait namespace: what about it? strait namespace --help lists what there "
-                      "is\n"},
-        {"namespace frobnicate",
-            "strait namespace: frobnicate is not known here; strait namespace --help lists what "
-            "is\n"},
-        {"namespace create",
-            "strait namespace create: NAME is missing; see strait namespace create --help\n"},
-        {"namespace create a b",
-            "strait namespace create: b is not expected here; see strait namespace create "
-            "--help\n"},
-        {"namespace create a --clusters us,,eu",
-            "strait namespace create: --clusters: write names separated by commas, without blanks; "
-            "see strait namespace create --help\n"},
-        {"namespace create a --clusters us,",
-            "strait namespace create: --clusters: write names separated by commas, without blanks; "
-            "see strait namespace create --help\n"},
-        {"namespace create a --retention 3",
-            "strait namespace create: --retention 3: write a span such as 500ms, 10s, 15m, 12h or "
-            "3d; see strait namespace create --help\n"},
-        {"namespace create a --what",
-            "strait namespace create: --what is not an option; see strait namespace create "
-            "--help\n"},
-        {"namespace create a --active",
-            "strait namespace create: --active needs a value; see strait namespace create "
-            "--help\n"},
-        {"namespace create a -x",
-            "strait namespace create: -x is not an option; see strait namespace create --help\n"},
-        {"namespace update a",
-            "strait namespace update: nothing is to be changed: give --clusters, --retention, "
-            "--ack, --description or --owner; see strait namespace update --help\n"},
-        {"namespace delete a",
-            "strait namespace delete: this ends namespace a in all its clusters: say so with "
-            "--yes; see strait namespace delete --help\n"},
-        {"namespace list --output yaml",
-            "strait namespace list: --output yaml: write table or json; see strait namespace list "
-            "--help\n"},
-        {"namespace list --tls=yes",
-            "strait namespace list: --tls takes no value; see strait namespace list --help\n"},
-        {"failover", "strait failover: NAMESPACE is missing; see strait failover --help\n"},
-        {"failover orders", "strait failover: --to CLUSTER is missing; see strait failover "
-                            "--help\n"},
-        {"failover orders --to eu --accept-loss",
-            "strait failover: --accept-loss belongs to --force; see strait failover --help\n"},
-        {"failover orders --to eu --force --deadline 1s",
-            "strait failover: --deadline is for a graceful failover, without --force; see strait "
-            "failover --help\n"},
-        {"failover orders --to eu --deadline 11m",
-            "strait failover: --deadline may be at most 10m; see strait failover --help\n"},
-        {"failover list",
-            "strait failover list: NAMESPACE is missing; see strait failover list --help\n"},
-        {"replication", "strait replication: what about it? strait replication --help lists what "
-                        "there is\n"},
-        {"replication dlq",
-            "strait replication: dlq is not known here; strait replication --help lists what "
-            "is\n"},
-        {"replication dlq list --limit 0",
-            "strait replication dlq list: --limit 0: write a number from 1 to 1000; see strait "
-            "replication dlq list --help\n"},
-        {"replication verify",
-            "strait replication verify: NAMESPACE is missing; see strait replication verify "
-            "--help\n"},
-        {"workflow start --type t",
-            "strait workflow start: --type and --task-queue are needed; see strait workflow start "
-            "--help\n"},
-        {"workflow start --type t -t q --input abc",
-            "strait workflow start: --input abc: is not JSON (text needs its own quotes: --input "
-            "'\"text\"'); see strait workflow start --help\n"},
-        {"workflow signal w",
-            "strait workflow signal: --name is needed; see strait workflow signal --help\n"},
-        {"workflow describe",
-            "strait workflow describe: WORKFLOW_ID is missing; see strait workflow describe "
-            "--help\n"},
-        {"workflow list --limit many",
-            "strait workflow list: --limit many: write a number from 1 to 1000000; see strait "
-            "workflow list --help\n"},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        const struct printed *printed = run_cli(cases[i].words);
-        assert_string_equal(printed->err, cases[i].err);
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        const struct printed *printed = run_cli(wrong[i].words);
+        assert_string_equal(printed->err, wrong[i].err);
         assert_string_equal(printed->out, "");
         assert_int_equal(printed->status, CLI_USAGE);
     }
@@ -162,6 +163,14 @@ static void help_of_a_command(void **state)
         "Exit status: 0 = done, 1 = failed, 2 = wrong usage.\n");
 }
 
+static const struct {
+    const struct cli_command *commands;
+    const size_t *count;
+} tables[] = {{cli_namespace_commands, &cli_namespace_command_count},
+    {cli_failover_commands, &cli_failover_command_count},
+    {cli_cluster_commands, &cli_cluster_command_count},
+    {cli_workflow_commands, &cli_workflow_command_count}};
+
 static void help_of_everything(void **state)
 {
     (void)state;
@@ -175,13 +184,6 @@ static void help_of_everything(void **state)
         assert_non_null(strstr(printed->out, "usage: strait "));
         assert_true(cli_has(groups[i]));
     }
-    static const struct {
-        const struct cli_command *commands;
-        const size_t *count;
-    } tables[] = {{cli_namespace_commands, &cli_namespace_command_count},
-        {cli_failover_commands, &cli_failover_command_count},
-        {cli_cluster_commands, &cli_cluster_command_count},
-        {cli_workflow_commands, &cli_workflow_command_count}};
     for (size_t i = 0; i < ARRAY_LEN(tables); i++) {
         for (size_t k = 0; k < *tables[i].count; k++) {
             const struct cli_command *command = &tables[i].commands[k];
@@ -198,6 +200,34 @@ static void help_of_everything(void **state)
     assert_false(cli_has(""));
 }
 
+/* Every command and every option of its own has its place in the manual. */
+static void the_manual_is_complete(void **state)
+{
+    (void)state;
+    static char text[65536];
+    FILE *file = fopen("docs/cli.md", "r");
+    if (!file)
+        skip(); /* not run from the top of the repository */
+    size_t len = fread(text, 1, sizeof(text) - 1, file);
+    fclose(file);
+    text[len] = 0;
+    for (size_t i = 0; i < ARRAY_LEN(tables); i++) {
+        for (size_t k = 0; k < *tables[i].count; k++) {
+            const struct cli_command *command = &tables[i].commands[k];
+            char words[128];
+            (void)snprintf(words, sizeof(words), "`strait %s%s%s", command->group,
+                *command->name ? " " : "", command->name);
+            if (!strstr(text, words))
+                fail_msg("docs/cli.md lacks %s", words);
+            for (size_t o = 0; o < command->option_count; o++) {
+                (void)snprintf(words, sizeof(words), "--%s", command->options[o].name);
+                if (!strstr(text, words))
+                    fail_msg("docs/cli.md lacks %s", words);
+            }
+        }
+    }
+}
+
 int main(void)
 {
     unsetenv("STRAIT_ADDRESS");
@@ -208,6 +238,7 @@ int main(void)
         cmocka_unit_test(address_from_the_environment),
         cmocka_unit_test(help_of_a_command),
         cmocka_unit_test(help_of_everything),
+        cmocka_unit_test(the_manual_is_complete),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

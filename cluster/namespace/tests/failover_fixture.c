@@ -11,7 +11,7 @@
 
 struct world *world;
 
-/* ---- surroundings ---------------------------------------------------------------------------- */
+/* ---- surroundings --------------------------------------------------------------------------- */
 
 static int64_t wall(void *ctx)
 {
@@ -21,6 +21,12 @@ static int64_t wall(void *ctx)
 static int64_t mono(void *ctx)
 {
     return ((struct world *)ctx)->mono_ns;
+}
+
+static int64_t engine_mono(void *ctx)
+{
+    const struct world *w = ctx;
+    return w->mono_ns + w->engine_ns;
 }
 
 static void random_bytes(void *ctx, void *ret_data, size_t len)
@@ -33,7 +39,7 @@ static void random_bytes(void *ctx, void *ret_data, size_t len)
     }
 }
 
-/* ---- peers ----------------------------------------------------------------------------------- */
+/* ---- peers ---------------------------------------------------------------------------------- */
 
 struct route {
     failover_answer_fn *answer;
@@ -120,12 +126,12 @@ static size_t losses(
     return WORLD_SHARDS;
 }
 
-/* ---- members --------------------------------------------------------------------------------- */
+/* ---- members -------------------------------------------------------------------------------- */
 
 static bool step_member(struct member *member)
 {
     for (int i = 0; i < engine_executor_count(member->engine); i++)
-        executor_step(engine_executor(member->engine, i), world->mono_ns);
+        executor_step(engine_executor(member->engine, i), engine_mono(world));
     bool moved = store_step(member->store, 1000) > 0;
     failover_step(member->failover, world->mono_ns);
     return moved;
@@ -134,6 +140,7 @@ static bool step_member(struct member *member)
 static bool step_all(void)
 {
     bool moved = false;
+    world->engine_ns += NS_PER_MS;
     for (int i = 0; i < WORLD_CLUSTERS; i++)
         moved |= step_member(&world->members[i]);
     return moved;
@@ -159,6 +166,7 @@ static void member_open(int index)
     char text[256];
     struct member *member = &world->members[index];
     member->env = (struct env){world, wall, mono, random_bytes};
+    member->engine_env = (struct env){world, wall, engine_mono, random_bytes};
     member->database = memory_database_new();
     member->federation = (struct federation){
         .increment = 10, .self = index, .count = WORLD_CLUSTERS, .clusters = world->clusters};
@@ -171,7 +179,7 @@ static void member_open(int index)
     assert_int_equal(
         registry_open(&member->env, &member->federation, member->store, &member->registry, text),
         OK);
-    struct engine_options engine = {.env = &member->env,
+    struct engine_options engine = {.env = &member->engine_env,
         .store = member->store,
         .metrics = world->metrics,
         .namespaces = registry_source(member->registry),
@@ -241,7 +249,7 @@ int world_teardown(void **state)
     return 0;
 }
 
-/* ---- actions --------------------------------------------------------------------------------- */
+/* ---- actions -------------------------------------------------------------------------------- */
 
 void world_create(bool ap)
 {

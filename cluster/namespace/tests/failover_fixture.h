@@ -24,6 +24,7 @@ struct outcome {
 
 struct member {
     struct env env;
+    struct env engine_env; /* a clock that runs while the world settles: commits are paced */
     struct memory_database *database;
     struct store *store;
     struct federation federation;
@@ -38,6 +39,7 @@ struct member {
 struct world {
     int64_t wall_ns;
     int64_t mono_ns;
+    int64_t engine_ns; /* how far the engines' clock is ahead */
     uint64_t random;
     struct metrics *metrics;
     struct arena arena;

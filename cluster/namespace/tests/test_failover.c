@@ -21,7 +21,7 @@ static void assert_active(int cluster, const char *active, int64_t version)
     assert_null(record->handover);
 }
 
-/* ---- graceful -------------------------------------------------------------------------------- */
+/* ---- graceful ------------------------------------------------------------------------------- */
 
 static void graceful_moves_it(void **state)
 {
@@ -287,7 +287,7 @@ static void disagreement_is_not_relayed_in_circles(void **state)
     assert_active(EU, "eu", 12);
 }
 
-/* ---- handovers without a coordinator --------------------------------------------------------- */
+/* ---- handovers without a coordinator -------------------------------------------------------- */
 
 static enum err strand(void *ctx, struct arena *arena, const Record__Namespace *present,
     Record__Namespace **ret_record, char text[256])
@@ -340,7 +340,7 @@ static void stop_reverts(void **state)
     assert_int_equal(outcome.code, GRPC_UNAVAILABLE);
 }
 
-/* ---- forced ---------------------------------------------------------------------------------- */
+/* ---- forced --------------------------------------------------------------------------------- */
 
 static void force_says_what_may_be_lost(void **state)
 {
