@@ -172,7 +172,7 @@ static bool start_worker(struct demo *demo, int cluster)
 static bool set_up(struct demo *demo, const char *data)
 {
     struct local_options options = {
-        .clusters = "us,eu", .data = data, .namespace = NAMESPACE, .log_level = "error"};
+        .clusters = "us,eu", .data = data, .namespace = NAMESPACE, .log_level = "warn"};
     char reason[256] = "";
     if (local_open(&options, &demo->local, reason)) {
         fprintf(stderr, "strait demo: %s\n", reason);
@@ -211,7 +211,7 @@ static bool graceful(struct demo *demo)
 
 static bool forced(struct demo *demo)
 {
-    printf("3  eu goes down; forced failover eu -> us\n");
+    printf("3  eu is stopped; forced failover eu -> us\n");
     demo_client_pause(demo->client);
     if (!drain(demo, 1, 1)) {
         printf("  eu did not drain\n");

@@ -258,7 +258,7 @@ const char *local_nats_url(const struct local *local)
 
 void local_stop(struct local *local, int index)
 {
-    node_close(local->clusters[index].node, 0);
+    node_close(local->clusters[index].node, STOP_GRACE_NS);
     local->clusters[index].node = NULL;
 }
 

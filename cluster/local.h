@@ -33,7 +33,7 @@ const char *local_name(const struct local *local, int index);
 int local_grpc_port(const struct local *local, int index);
 int local_console_port(const struct local *local, int index);
 const char *local_nats_url(const struct local *local);
-/** Stops one cluster as a crash would look to the others (its calls end, its bus falls silent). */
+/** Stops one cluster: its calls end, what it committed is shipped, then its bus falls silent. */
 void local_stop(struct local *local, int index);
 /** Starts it again on the same data. */
 NODISCARD enum err local_restart(struct local *local, int index, char ret_reason[256]);

@@ -30,6 +30,8 @@
 #include "replicator/bus.h"
 #include "replicator/replicator.h"
 
+#define STOP_LIMIT_NS (30 * NS_PER_S)
+
 /* ---- surroundings ---------------------------------------------------------------------------- */
 
 static enum err open_buses(struct node *node, char reason[256])
@@ -226,6 +228,7 @@ static enum err open_service(struct node *node, char reason[256])
         .engine = node->engine,
         .replicator = node->replicator,
         .failover = node->failover,
+        .frontend = node->frontend,
         .federation = &node->federation,
         .config = node->config,
         .node_id = node->id,
@@ -377,6 +380,7 @@ enum err node_open(const struct node_options *options, struct node **ret_node, c
         err = wait_ready(node, ret_reason);
     }
     if (!err) {
+        node_sync_namespaces(node);
         announce_namespaces(node);
         err = open_rpc(node, ret_reason);
     }
@@ -396,15 +400,41 @@ enum err node_open(const struct node_options *options, struct node **ret_node, c
 
 /* ---- stop ------------------------------------------------------------------------------------ */
 
-static void wait_idle(struct node *node)
+static bool engine_done(struct node *node)
+{
+    return engine_is_idle(node->engine);
+}
+
+/* What is committed here has been taken by every cluster that listens. */
+static bool shipped(struct node *node)
+{
+    struct arena arena = {0};
+    struct replication_lane *lanes;
+    size_t count = replicator_lanes(node->replicator, &arena, (struct uuid){0}, &lanes);
+    bool done = true;
+    for (size_t i = 0; i < count; i++) {
+        bool outgoing = strcmp(lanes[i].source, node->config->cluster.name) == 0;
+        if (outgoing && lanes[i].outbox_rows > 0)
+            done = false;
+    }
+    arena_release(&arena);
+    return done;
+}
+
+static bool replicator_done(struct node *node)
+{
+    return replicator_is_idle(node->replicator);
+}
+
+/* Waits while the loops go on working. */
+static void wait_until(struct node *node, bool (*done)(struct node *node), int64_t limit_ns)
 {
     pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
     pthread_cond_t cond;
     cond_init(&cond);
-    int64_t end = env_monotonic_ns(node->env) + 30 * NS_PER_S;
+    int64_t end = env_monotonic_ns(node->env) + limit_ns;
     pthread_mutex_lock(&mutex);
-    while (!(engine_is_idle(node->engine) && replicator_is_idle(node->replicator)) &&
-           env_monotonic_ns(node->env) < end)
+    while (!done(node) && env_monotonic_ns(node->env) < end)
         cond_wait_for(&cond, &mutex, NS_PER_MS);
     pthread_mutex_unlock(&mutex);
     pthread_cond_destroy(&cond);
@@ -421,9 +451,11 @@ void node_close(struct node *node, int64_t grace_ns)
     }
     if (node->started) {
         failover_stop(node->failover);
-        replicator_stop(node->replicator);
         engine_stop(node->engine);
-        wait_idle(node);
+        wait_until(node, engine_done, STOP_LIMIT_NS);
+        wait_until(node, shipped, grace_ns); /* a planned stop leaves nothing behind */
+        replicator_stop(node->replicator);
+        wait_until(node, replicator_done, STOP_LIMIT_NS);
     }
     if (node->rpc)
         rpc_server_close(node->rpc);

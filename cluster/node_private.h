@@ -37,6 +37,11 @@ struct node {
     bool started;
 };
 
+/* node_sync.c */
+/** Asks the other clusters for their namespace records and merges them; waits 1.5 s at most. Before
+ *  namespaces are announced to the engine. */
+void node_sync_namespaces(struct node *node);
+
 /* node_wire.c */
 /** Hands incoming peer requests to the parts that answer them. */
 void node_wire_peers(struct node *node);

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "conflict/branch.h"
 
-static bool nearer(const struct conflict_run *run, const struct branch_place *a,
-    const struct branch_place *b)
+static bool nearer(
+    const struct conflict_run *run, const struct branch_place *a, const struct branch_place *b)
 {
     if (a->common.event_id != b->common.event_id)
         return a->common.event_id > b->common.event_id;
     return run->branches[a->index].next_event_id < run->branches[b->index].next_event_id;
 }
 
-bool branch_find(const struct conflict_run *run, struct version_history incoming,
-    struct branch_place *ret_place)
+bool branch_find(
+    const struct conflict_run *run, struct version_history incoming, struct branch_place *ret_place)
 {
     bool found = false;
     int64_t incoming_last = version_history_last(incoming).event_id;

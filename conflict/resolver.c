@@ -58,7 +58,7 @@ static void need_events(struct plan *plan, int64_t from_event_id, int64_t to_eve
     effect->to_event_id = to_event_id;
 }
 
-/* ---- input ------------------------------------------------------------------------------------ */
+/* ---- input ----------------------------------------------------------------------------------- */
 
 /* One version for the whole batch, and the batch within the line. */
 static bool incoming_is_valid(const struct conflict_incoming *incoming)
@@ -107,7 +107,7 @@ static struct version_history line_up_to_batch(
     return (struct version_history){items, count + 1};
 }
 
-/* ---- a run that is not here ------------------------------------------------------------------- */
+/* ---- a run that is not here ------------------------------------------------------------------ */
 
 static void run_begins(struct plan *plan, const struct conflict_input *input)
 {
@@ -120,7 +120,7 @@ static void run_begins(struct plan *plan, const struct conflict_input *input)
     effect->to_event_id = input->incoming.next_event_id;
 }
 
-/* ---- a run that is here ----------------------------------------------------------------------- */
+/* ---- a run that is here ---------------------------------------------------------------------- */
 
 /* The incoming line goes through the branch's last event. */
 static void place_behind(
@@ -174,7 +174,7 @@ static void run_goes_on(
         place_beside(plan, branch, line, place.common);
 }
 
-/* ---- the step --------------------------------------------------------------------------------- */
+/* ---- the step -------------------------------------------------------------------------------- */
 
 enum err conflict_step(
     struct arena *arena, const struct conflict_input *input, struct conflict_plan *ret_plan)

@@ -24,10 +24,10 @@
 struct conflict_incoming {
     struct version_history history; /* of the sender's line, this batch included */
     int64_t first_event_id;
-    int64_t next_event_id;          /* behind the batch */
-    int64_t version;                /* of every event in it */
-    bool starts_run;                /* its first event is WorkflowExecutionStarted */
-    uint64_t source_epoch;          /* tie-breakers between runs at one version */
+    int64_t next_event_id; /* behind the batch */
+    int64_t version;       /* of every event in it */
+    bool starts_run;       /* its first event is WorkflowExecutionStarted */
+    uint64_t source_epoch; /* tie-breakers between runs at one version */
     int64_t source_commit_no;
 };
 
@@ -45,19 +45,19 @@ struct conflict_run {
     bool zombie;
     const struct conflict_branch *branches;
     size_t branch_count;
-    size_t current;                 /* index */
-    bool has_buffered;              /* buffered events must be flushed first */
+    size_t current;    /* index */
+    bool has_buffered; /* buffered events must be flushed first */
 };
 
 /** The current run of the workflow id here, when it is another run. */
 struct conflict_current {
     bool exists;
     bool open;
-    int64_t version;                /* close version if closed, else last write version */
-    bool written_here;              /* its last writer is this cluster */
+    int64_t version;   /* close version if closed, else last write version */
+    bool written_here; /* its last writer is this cluster */
     uint64_t source_epoch;
     int64_t source_commit_no;
-    bool continued_as_incoming;     /* it closed and names the incoming run as its successor */
+    bool continued_as_incoming; /* it closed and names the incoming run as its successor */
 };
 
 struct conflict_input {
@@ -67,16 +67,16 @@ struct conflict_input {
 };
 
 enum conflict_effect_kind {
-    CONFLICT_DROP_DUPLICATE,  /* all of it is known: nothing to do */
-    CONFLICT_APPEND,          /* to branch `branch`, skipping events below `from_event_id` */
-    CONFLICT_CREATE_RUN,      /* as current, or as zombie */
-    CONFLICT_NEED_EVENTS,     /* fetch [from_event_id, to_event_id) of this run, then try again */
+    CONFLICT_DROP_DUPLICATE,   /* all of it is known: nothing to do */
+    CONFLICT_APPEND,           /* to branch `branch`, skipping events below `from_event_id` */
+    CONFLICT_CREATE_RUN,       /* as current, or as zombie */
+    CONFLICT_NEED_EVENTS,      /* fetch [from_event_id, to_event_id) of this run, then try again */
     CONFLICT_SUPPRESS_CURRENT, /* the present current run loses */
-    CONFLICT_FORK,            /* copy branch `branch` up to `event_id`, then append to the fork */
-    CONFLICT_SWITCH_CURRENT,  /* rebuild from branch `branch` and make it the current one */
-    CONFLICT_REAPPLY,         /* reapplicable events of the losing branch to the winner */
-    CONFLICT_FLUSH_BUFFERED,  /* write buffered events at the old version first */
-    CONFLICT_REJECT,          /* poison: dead letter with `reason` */
+    CONFLICT_FORK,             /* copy branch `branch` up to `event_id`, then append to the fork */
+    CONFLICT_SWITCH_CURRENT,   /* rebuild from branch `branch` and make it the current one */
+    CONFLICT_REAPPLY,          /* reapplicable events of the losing branch to the winner */
+    CONFLICT_FLUSH_BUFFERED,   /* write buffered events at the old version first */
+    CONFLICT_REJECT,           /* poison: dead letter with `reason` */
 };
 
 struct conflict_effect {
@@ -86,7 +86,7 @@ struct conflict_effect {
     int64_t from_event_id;
     int64_t to_event_id;
     bool zombie;
-    const char *reason;       /* static text */
+    const char *reason; /* static text */
 };
 
 struct conflict_plan {
@@ -95,7 +95,7 @@ struct conflict_plan {
 };
 
 /** ERR_INVALID for an input that breaks its own rules (hostile sender): dead letter. */
-NODISCARD enum err conflict_step(struct arena *arena, const struct conflict_input *input,
-    struct conflict_plan *ret_plan);
+NODISCARD enum err conflict_step(
+    struct arena *arena, const struct conflict_input *input, struct conflict_plan *ret_plan);
 
 #endif

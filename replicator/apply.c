@@ -348,6 +348,7 @@ static void make_metrics(struct apply *apply)
 
 enum err apply_open(const struct apply_options *options, struct apply **ret_apply, char reason[256])
 {
+    CHECK(options->shards > 0);
     struct apply *apply = mem_new(struct apply);
     apply->options = *options;
     make_metrics(apply);

@@ -38,22 +38,22 @@ struct apply_item {
     int32_t source_shard;
     int64_t epoch;
     enum apply_outcome outcome;
-    const char *reason;            /* dead letters: static text */
+    const char *reason;                    /* dead letters: static text */
     void (*done)(struct apply_item *item); /* on the replicator's thread, from its mailbox */
     void *ctx;
     /* The rest is apply's. */
     struct list link;
     struct mail mail;
     struct apply *apply;
-    int verdict;                   /* of the executor: enum apply_verdict */
-    struct uuid need_run;          /* missing: events [need_from, need_to) of this run */
+    int verdict;          /* of the executor: enum apply_verdict */
+    struct uuid need_run; /* missing: events [need_from, need_to) of this run */
     int64_t need_from;
-    int64_t need_to;               /* 0 = to the end */
-    struct uuid asked_run;         /* the last fetch for it began here */
+    int64_t need_to;       /* 0 = to the end */
+    struct uuid asked_run; /* the last fetch for it began here */
     int64_t asked_from;
     uint32_t fetches;
-    bool fetched;                  /* not submitted, but part of what was fetched */
-    bool predecessor_asked;        /* the source has no more of the run before this one */
+    bool fetched;           /* not submitted, but part of what was fetched */
+    bool predecessor_asked; /* the source has no more of the run before this one */
 };
 
 /** How apply reaches the rest of the replicator. Called on the replicator's thread. */
@@ -75,8 +75,8 @@ struct apply_options {
     const struct federation *federation;
     struct store *store;
     struct metrics *metrics;
-    struct mailbox *mailbox;      /* of the replicator */
-    int32_t shards;               /* of this cluster */
+    struct mailbox *mailbox; /* of the replicator */
+    int32_t shards;          /* of this cluster */
     struct apply_hooks hooks;
 };
 

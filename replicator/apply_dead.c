@@ -42,7 +42,7 @@ struct parking {
     enum err err;
 };
 
-/* ---- what is known ---------------------------------------------------------------------------- */
+/* ---- what is known --------------------------------------------------------------------------- */
 
 static void count_one(struct map *map, struct uuid id)
 {
@@ -116,7 +116,7 @@ int64_t apply_dead_letters_of(const struct apply *apply, struct uuid namespace_i
     return count;
 }
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static const char *source_name(const struct parking *parking)
 {
@@ -166,9 +166,10 @@ static void parked(struct parking *parking)
     char run_id[UUID_TEXT_LEN + 1];
     uuid_format(uuid_of(&item->run_id), run_id);
     dead_add(parking->apply, parking->key, uuid_of(&item->namespace_id), uuid_of(&item->run_id));
-    log_error("dead_letter.added", "source=%s shard=%d epoch=%lld seq=%lld index=%d run_id=%s reason=%s",
-        source_name(parking), parking->item->source_shard, (long long)parking->item->epoch,
-        (long long)item->seq, item->index, run_id, log_quote(parking->reason));
+    log_error("dead_letter.added",
+        "source=%s shard=%d epoch=%lld seq=%lld index=%d run_id=%s reason=%s", source_name(parking),
+        parking->item->source_shard, (long long)parking->item->epoch, (long long)item->seq,
+        item->index, run_id, log_quote(parking->reason));
 }
 
 static void parking_returned(struct mail *mail, void *owner)
@@ -243,7 +244,7 @@ void dead_park(struct apply_queue *queue, struct apply_item *item, const char *r
         parking_done(parking, err);
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static enum err load_row(struct apply *apply, const struct store_row *row)
 {

@@ -12,7 +12,7 @@
 #include "cluster/engine/dispatch.h"
 #include "replicator/apply_private.h"
 
-/* ---- what came, what is here ------------------------------------------------------------------ */
+/* ---- what came, what is here ----------------------------------------------------------------- */
 
 static struct version_history incoming_history(struct arena *arena, const Replication__Item *item)
 {
@@ -56,8 +56,8 @@ static struct conflict_run describe_run(struct arena *arena, const struct run *r
             items[k].event_id = state->items[k].event_id;
             items[k].version = state->items[k].version;
         }
-        branches[i] = (struct conflict_branch){
-            state->id, {items, state->item_count}, state->next_event_id};
+        branches[i] =
+            (struct conflict_branch){state->id, {items, state->item_count}, state->next_event_id};
     }
     return (struct conflict_run){.exists = true,
         .open = run_is_open(run),
@@ -81,11 +81,11 @@ static struct conflict_current describe_current(
         .open = run_is_open(current),
         .version = version,
         .written_here = federation_owner(federation, version) == federation->self,
-        .continued_as_incoming = current->new_execution_run_id &&
-                                 strcmp(current->new_execution_run_id, text) == 0};
+        .continued_as_incoming =
+            current->new_execution_run_id && strcmp(current->new_execution_run_id, text) == 0};
 }
 
-/* ---- appending -------------------------------------------------------------------------------- */
+/* ---- appending ------------------------------------------------------------------------------- */
 
 static void fact_removed(struct run *run, enum fact_kind kind, int64_t id)
 {
@@ -106,8 +106,8 @@ static void drop_consumed(struct decision *d, struct run *run)
         node = node->next;
         const Record__BufferedFact *fact =
             proto_unpack(d->arena, &record__buffered_fact__descriptor, blob_view(event->record));
-        bool folded = fact && map_get(&run->origins,
-                                  bytes_make(fact->accept_id.data, fact->accept_id.len));
+        bool folded =
+            fact && map_get(&run->origins, bytes_make(fact->accept_id.data, fact->accept_id.len));
         if (!folded && run_is_open(run))
             continue;
         fact_removed(run, FACT_BUFFERED, event->id);
@@ -211,7 +211,7 @@ static enum apply_verdict append_to_branch(struct decision *d, struct apply_item
     return append(d, run, item);
 }
 
-/* ---- beginning -------------------------------------------------------------------------------- */
+/* ---- beginning ------------------------------------------------------------------------------- */
 
 /* A run begins while another one is open here at the same version: the one writer closed that one
  * before, so its events are missing here, unless it is this run that is an old story. */
@@ -240,7 +240,7 @@ static enum apply_verdict create(struct decision *d, struct apply_item *item,
     return verdict;
 }
 
-/* ---- the plan --------------------------------------------------------------------------------- */
+/* ---- the plan -------------------------------------------------------------------------------- */
 
 static enum apply_verdict carry_out(struct decision *d, struct apply_item *item,
     const struct batch *batch, const struct conflict_plan *plan)
@@ -260,8 +260,7 @@ static enum apply_verdict carry_out(struct decision *d, struct apply_item *item,
                 return ask_for_predecessor(d, item);
             return create(d, item, effect, suppress);
         case CONFLICT_NEED_EVENTS:
-            return need_events(
-                item, item_run_id(item), effect->from_event_id, effect->to_event_id);
+            return need_events(item, item_run_id(item), effect->from_event_id, effect->to_event_id);
         case CONFLICT_SUPPRESS_CURRENT:
             suppress = true;
             break;

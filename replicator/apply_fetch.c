@@ -15,7 +15,7 @@ static bool of_other_run(const struct apply_item *item)
     return !uuid_equal(item->need_run, item_run_id(item));
 }
 
-/* ---- what came -------------------------------------------------------------------------------- */
+/* ---- what came ------------------------------------------------------------------------------- */
 
 static ProtobufCBinaryData copy_of(struct arena *arena, const void *data, size_t len)
 {
@@ -62,8 +62,8 @@ static void add_batch(struct apply_queue *queue, const struct apply_item *item,
     }
 }
 
-static void add_fact(struct apply_queue *queue, const struct apply_item *item,
-    const ProtobufCBinaryData *value)
+static void add_fact(
+    struct apply_queue *queue, const struct apply_item *item, const ProtobufCBinaryData *value)
 {
     struct arena scratch CLEANUP(arena_release) = {0};
     const Record__ActivityFact *fact = proto_unpack(
@@ -102,7 +102,7 @@ void fetched_ended(struct apply_queue *queue, struct apply_item *item)
         fetched_free(queue); /* a hole, or worse: what is behind it is of no use */
 }
 
-/* ---- asking ----------------------------------------------------------------------------------- */
+/* ---- asking ---------------------------------------------------------------------------------- */
 
 static void park_first(struct apply_queue *queue, const char *reason)
 {

@@ -12,7 +12,8 @@
 
 #define FACT_FORMAT 1u
 
-enum apply_verdict need_events(struct apply_item *item, struct uuid run_id, int64_t from, int64_t to)
+enum apply_verdict need_events(
+    struct apply_item *item, struct uuid run_id, int64_t from, int64_t to)
 {
     item->need_run = run_id;
     item->need_from = from;
@@ -31,7 +32,7 @@ static enum apply_verdict fact_refused(struct apply_item *item, enum err err)
     return dead_item(item, err == ERR_VERSION ? "newer format" : "the fact does not decode");
 }
 
-/* ---- activities ------------------------------------------------------------------------------- */
+/* ---- activities ------------------------------------------------------------------------------ */
 
 /* The newest of all writers: a higher version is a later writer, which counts its stamps anew from
  * where it took over. */
@@ -69,7 +70,7 @@ static enum apply_verdict apply_activity(struct decision *d, struct apply_item *
     return err ? fact_refused(item, err) : VERDICT_DONE;
 }
 
-/* ---- buffered events -------------------------------------------------------------------------- */
+/* ---- buffered events ------------------------------------------------------------------------- */
 
 static struct bytes accept_id_of(const Record__BufferedFact *fact)
 {
@@ -132,7 +133,7 @@ static enum apply_verdict apply_buffered(struct decision *d, struct apply_item *
     return VERDICT_DONE;
 }
 
-/* ---- deletion --------------------------------------------------------------------------------- */
+/* ---- deletion -------------------------------------------------------------------------------- */
 
 static enum apply_verdict apply_deletion(struct decision *d, struct apply_item *item)
 {
@@ -147,7 +148,7 @@ static enum apply_verdict apply_deletion(struct decision *d, struct apply_item *
     return VERDICT_DONE;
 }
 
-/* ---- the group -------------------------------------------------------------------------------- */
+/* ---- the group ------------------------------------------------------------------------------- */
 
 static enum apply_verdict apply_one(struct decision *d, struct apply_item *item)
 {

@@ -53,16 +53,14 @@ static enum apply_gate ask(struct apply_queue *queue, const struct apply_item *i
 {
     const struct apply_hooks *hooks = &queue->apply->options.hooks;
     queue->namespace_asked = true;
-    hooks->need_namespace(
-        hooks->ctx, item->source, queue->namespace_id, namespace_answered, queue);
+    hooks->need_namespace(hooks->ctx, item->source, queue->namespace_id, namespace_answered, queue);
     return GATE_WAITING;
 }
 
 enum apply_gate namespace_gate(struct apply_queue *queue, const struct apply_item *item)
 {
     struct apply *apply = queue->apply;
-    struct namespace_view *view =
-        registry_view_by_id(apply->options.registry, queue->namespace_id);
+    struct namespace_view *view = registry_view_by_id(apply->options.registry, queue->namespace_id);
     const struct apply_namespace *known = view ? namespace_of(apply, view) : NULL;
     if (known && (!known->member || known->view->deleted))
         return GATE_IGNORED;

@@ -33,7 +33,7 @@
 
 /* What the executor made of an item. */
 enum apply_verdict {
-    VERDICT_UNSEEN,    /* not reached: belongs to the next group */
+    VERDICT_UNSEEN, /* not reached: belongs to the next group */
     VERDICT_DONE,
     VERDICT_IGNORED,
     VERDICT_RETRY,
@@ -44,16 +44,16 @@ enum apply_verdict {
 
 struct apply_queue {
     struct apply *apply;
-    struct bytes key;        /* namespace id, workflow id: in this allocation */
+    struct bytes key; /* namespace id, workflow id: in this allocation */
     struct uuid namespace_id;
     struct bytes workflow_id; /* view into key */
-    bool idle;               /* nothing under way: only right after creation */
-    struct list waiting;     /* struct apply_item */
-    struct list fetched;     /* struct fetched_item.item, before all that waits */
-    struct list flight;      /* struct apply_item, with the executor */
-    size_t group_max;        /* of the next group only; 0 = as many as allowed */
-    int64_t version_max;     /* of items that may go: the namespace's version here */
-    bool namespace_asked;    /* for the first item */
+    bool idle;                /* nothing under way: only right after creation */
+    struct list waiting;      /* struct apply_item */
+    struct list fetched;      /* struct fetched_item.item, before all that waits */
+    struct list flight;       /* struct apply_item, with the executor */
+    size_t group_max;         /* of the next group only; 0 = as many as allowed */
+    int64_t version_max;      /* of items that may go: the namespace's version here */
+    bool namespace_asked;     /* for the first item */
     struct request request;
     struct effect effect;
     struct mail mail;
@@ -83,7 +83,7 @@ struct dead_letters {
     struct map runs;       /* run id -> struct dead_count */
     struct map namespaces; /* namespace id -> struct dead_count */
     int64_t count;
-    struct list parkings;  /* struct parking: rows being written */
+    struct list parkings; /* struct parking: rows being written */
 };
 
 struct apply {

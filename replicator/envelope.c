@@ -221,8 +221,8 @@ static enum err unpack(
     return OK;
 }
 
-static enum err unpack_compressed(struct arena *arena, struct bytes body, size_t plain_len,
-    Replication__Envelope **ret_envelope)
+static enum err unpack_compressed(
+    struct arena *arena, struct bytes body, size_t plain_len, Replication__Envelope **ret_envelope)
 {
     uint8_t *plain = mem_alloc(plain_len + 1);
     size_t len = ZSTD_decompress(plain, plain_len, body.data, body.len);

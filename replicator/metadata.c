@@ -12,10 +12,10 @@
 #include "cluster/base/mem.h"
 #include "cluster/base/proto_arena.h"
 
-#define ROUND_NS      (5 * NS_PER_S)
-#define CALL_NS       (4 * NS_PER_S)
-#define IDS_PER_CALL  16u
-#define DIGESTS_MAX   8192u
+#define ROUND_NS       (5 * NS_PER_S)
+#define CALL_NS        (4 * NS_PER_S)
+#define IDS_PER_CALL   16u
+#define DIGESTS_MAX    8192u
 #define LIST_BYTES_MAX (512u * KIB)
 
 /** A record that changed, on its way from an executor's thread. */
@@ -46,7 +46,7 @@ static Record__Namespace public_part(const Record__Namespace *record)
     return part;
 }
 
-/* ---- broadcasts ------------------------------------------------------------------------------- */
+/* ---- broadcasts ------------------------------------------------------------------------------ */
 
 static void announce(struct mail *mail, void *owner)
 {
@@ -60,8 +60,8 @@ static void announce(struct mail *mail, void *owner)
             continue;
         enum err err = bus_send(bus, subject, blob_view(announcement->request));
         if (err) /* the next comparison of digests tells */
-            log_debug("metadata.unsent", "cluster=%s err=%s", cluster_name(replicator, i),
-                err_name(err));
+            log_debug(
+                "metadata.unsent", "cluster=%s err=%s", cluster_name(replicator, i), err_name(err));
     }
     blob_unref(announcement->request);
     mem_free(announcement);
@@ -126,7 +126,7 @@ static void broadcast_arrived(struct mail *mail, void *owner)
     bus_msg_drop(message);
 }
 
-/* ---- answers ---------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 Replication__NamespaceDigests *metadata_digests(struct replicator *replicator, struct arena *arena)
 {
@@ -159,8 +159,8 @@ static bool is_wanted(const Replication__NamespaceList *wanted, const Record__Na
     return wanted->n_ids == 0;
 }
 
-Replication__Namespaces *metadata_list(struct replicator *replicator, struct arena *arena,
-    const Replication__NamespaceList *wanted)
+Replication__Namespaces *metadata_list(
+    struct replicator *replicator, struct arena *arena, const Replication__NamespaceList *wanted)
 {
     Record__Namespace **records;
     size_t count = registry_list(replicator->options.registry, arena, &records);
@@ -178,9 +178,10 @@ Replication__Namespaces *metadata_list(struct replicator *replicator, struct are
     return list;
 }
 
-/* ---- asking ----------------------------------------------------------------------------------- */
+/* ---- asking ---------------------------------------------------------------------------------- */
 
-static void take_namespaces(struct replicator *replicator, const Replication__PeerResponse *response)
+static void take_namespaces(
+    struct replicator *replicator, const Replication__PeerResponse *response)
 {
     struct arena arena CLEANUP(arena_release) = {0};
     const Replication__Namespaces *list =
@@ -272,11 +273,10 @@ static void ask_digests(struct metadata *metadata, int cluster)
     round->metadata = metadata;
     round->cluster = cluster;
     metadata->asking[cluster] = true;
-    replicator_peer_call(
-        metadata->replicator, cluster, &request, CALL_NS, digests_answered, round);
+    replicator_peer_call(metadata->replicator, cluster, &request, CALL_NS, digests_answered, round);
 }
 
-/* ---- one namespace ---------------------------------------------------------------------------- */
+/* ---- one namespace --------------------------------------------------------------------------- */
 
 /** A namespace that items wait for. Its last step, the merge, ends on an executor's thread. */
 struct need {
@@ -319,11 +319,10 @@ static void need_answered(void *ctx, enum err err, const Replication__PeerRespon
     struct arena arena CLEANUP(arena_release) = {0};
     const Replication__Namespaces *list = NULL;
     if (!err && response->grpc_code == GRPC_OK && !replicator_stopping(replicator))
-        list = proto_unpack(
-            &arena, &replication__namespaces__descriptor, bytes_from(response->body));
+        list =
+            proto_unpack(&arena, &replication__namespaces__descriptor, bytes_from(response->body));
     if (list && list->n_namespaces == 1)
-        registry_merge(
-            replicator->options.registry, list->namespaces[0], need_merged, need);
+        registry_merge(replicator->options.registry, list->namespaces[0], need_merged, need);
     else
         need_end(need, false);
 }
@@ -342,7 +341,7 @@ void metadata_need(void *ctx, int source, struct uuid namespace_id,
     ask_list(replicator, source, &id, 1, need_answered, need);
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 struct metadata *metadata_open(struct replicator *replicator)
 {
@@ -380,8 +379,7 @@ int64_t metadata_step(struct metadata *metadata, int64_t now)
     metadata->round_mono = now + ROUND_NS;
     for (int i = 0; i < replicator->federation->count; i++) {
         struct bus *bus = cluster_bus(replicator, i);
-        if (i != replicator->federation->self && bus && bus_connected(bus) &&
-            !metadata->asking[i])
+        if (i != replicator->federation->self && bus && bus_connected(bus) && !metadata->asking[i])
             ask_digests(metadata, i);
     }
     return metadata->round_mono;

@@ -16,8 +16,8 @@ int64_t metadata_step(struct metadata *metadata, int64_t mono_now_ns);
 
 /** For peer.c. In the arena. */
 Replication__NamespaceDigests *metadata_digests(struct replicator *replicator, struct arena *arena);
-Replication__Namespaces *metadata_list(struct replicator *replicator, struct arena *arena,
-    const Replication__NamespaceList *wanted);
+Replication__Namespaces *metadata_list(
+    struct replicator *replicator, struct arena *arena, const Replication__NamespaceList *wanted);
 void metadata_received(struct replicator *replicator, const Replication__NamespacePut *put);
 
 /** The hook of apply: asks a source for a namespace and merges it. */

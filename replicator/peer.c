@@ -15,7 +15,7 @@
 #include "replicator/peer_private.h"
 #include "replicator/publisher.h"
 
-/* ---- answers: any thread ---------------------------------------------------------------------- */
+/* ---- answers: any thread --------------------------------------------------------------------- */
 
 void peer_respond(void *ctx, const Replication__PeerResponse *response)
 {
@@ -60,7 +60,7 @@ static void respond_message(void *responder, const ProtobufCMessage *message)
     peer_respond_body(responder, proto_pack(&arena, message), (struct bytes){0});
 }
 
-/* ---- from memory ------------------------------------------------------------------------------ */
+/* ---- from memory ----------------------------------------------------------------------------- */
 
 static void answer_status(
     struct replicator *replicator, const Replication__PeerRequest *request, void *responder)
@@ -122,7 +122,7 @@ static void answer_put(
     peer_respond_code(responder, GRPC_OK, "");
 }
 
-/* ---- by others -------------------------------------------------------------------------------- */
+/* ---- by others ------------------------------------------------------------------------------- */
 
 static void unimplemented(void *responder)
 {
@@ -172,7 +172,7 @@ static void answer_command(
         unimplemented(responder);
 }
 
-/* ---- requests --------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static peer_answer_fn *answer_of(const Replication__PeerRequest *request)
 {
@@ -235,7 +235,7 @@ static void request_arrived(struct mail *mail, void *owner)
         unimplemented(responder);
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 struct peer *peer_open(struct replicator *replicator)
 {

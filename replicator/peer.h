@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Questions between clusters: requests on `strait.peer.<cluster>` over that cluster's NATS, answered
- * by one of its nodes. See replication.PeerRequest.
+ * Questions between clusters: requests on `strait.peer.<cluster>` over that cluster's NATS,
+ * answered by one of its nodes. See replication.PeerRequest.
  */
 #ifndef REPLICATOR_PEER_H
 #define REPLICATOR_PEER_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Asking other clusters. A call is on the list of calls under way from its submission to its end, so
- * that a stop can end it before its answer is back.
+ * Asking other clusters. A call is on the list of calls under way from its submission to its end,
+ * so that a stop can end it before its answer is back.
  */
 #include <stdio.h>
 #include <string.h>
@@ -108,7 +108,7 @@ void peer_stop(struct peer *peer)
         call_tell(CONTAINER_OF(at, struct peer_call, link), ERR_CLOSED, NULL);
 }
 
-/* ---- events of a run -------------------------------------------------------------------------- */
+/* ---- events of a run ------------------------------------------------------------------------- */
 
 /** One page of a run's events, which may come in chunks. */
 struct fetch {
@@ -149,8 +149,8 @@ static void fetch_answered(void *ctx, enum err err, const Replication__PeerRespo
     }
     const Replication__HistoryRange *range = NULL;
     if (!chunk)
-        range = proto_unpack(&fetch->arena, &replication__history_range__descriptor,
-            buffer_view(&fetch->body));
+        range = proto_unpack(
+            &fetch->arena, &replication__history_range__descriptor, buffer_view(&fetch->body));
     fetch_end(fetch, range, false);
 }
 

@@ -32,7 +32,7 @@ struct history_read {
     struct bytes workflow_id;
     int32_t shard;
     int64_t from;
-    int64_t to; /* exclusive; 0 = to the end */
+    int64_t to;     /* exclusive; 0 = to the end */
     int64_t offset; /* of the chunk in the page */
     /* results, made on a reader's thread */
     bool found;
@@ -40,7 +40,7 @@ struct history_read {
     int64_t next; /* the next page begins there; 0 = no further one */
 };
 
-/* ---- tokens ----------------------------------------------------------------------------------- */
+/* ---- tokens ---------------------------------------------------------------------------------- */
 
 static struct bytes token_write(struct arena *arena, char kind, int64_t event_id, int64_t offset)
 {
@@ -65,7 +65,7 @@ static bool token_read(ProtobufCBinaryData token, struct history_read *read)
     return read->from >= 1 && offset <= PAGE_CHUNKED_MAX;
 }
 
-/* ---- reading: on a reader session's thread ------------------------------------------------------ */
+/* ---- reading: on a reader session's thread --------------------------------------------------- */
 
 /** A stretch of the current line that one branch holds. */
 struct segment {
@@ -119,8 +119,8 @@ static enum err batch_begin_of(
     return err;
 }
 
-static enum err read_segment(
-    struct store_session *session, struct history_read *read, struct segment segment, bool *ret_full)
+static enum err read_segment(struct store_session *session, struct history_read *read,
+    struct segment segment, bool *ret_full)
 {
     struct store_scan scan = {.table = TABLE_HISTORY,
         .shard = read->shard,
@@ -224,7 +224,7 @@ static enum err history_read(struct store_session *session, struct store_op *op,
     return read_line(session, read, head);
 }
 
-/* ---- answering -------------------------------------------------------------------------------- */
+/* ---- answering ------------------------------------------------------------------------------- */
 
 static void history_respond(struct history_read *read)
 {
@@ -238,8 +238,7 @@ static void history_respond(struct history_read *read)
     struct bytes token = {0};
     if (len > PEER_BODY_BYTES_MAX) {
         len = PEER_BODY_BYTES_MAX;
-        token = token_write(
-            &read->arena, PEER_TOKEN_CHUNK, read->from, (int64_t)(offset + len));
+        token = token_write(&read->arena, PEER_TOKEN_CHUNK, read->from, (int64_t)(offset + len));
     } else if (read->next > 0) {
         token = token_write(&read->arena, PEER_TOKEN_PAGE, read->next, 0);
     }
@@ -289,7 +288,7 @@ void peer_answer_history(
     replicator_store(replicator, &read->op, history_delivered);
 }
 
-/* ---- digests ---------------------------------------------------------------------------------- */
+/* ---- digests --------------------------------------------------------------------------------- */
 
 /** A page of table run. */
 struct digest_read {
@@ -336,8 +335,8 @@ static void digests_respond(struct digest_read *read)
         entry->status = head->status;
         digests.entries[digests.n_entries++] = entry;
     }
-    peer_respond_body(read->responder, proto_pack(arena, &digests.base),
-        scan->more ? last : (struct bytes){0});
+    peer_respond_body(
+        read->responder, proto_pack(arena, &digests.base), scan->more ? last : (struct bytes){0});
 }
 
 static void digests_delivered(struct mail *mail, void *owner)
@@ -376,9 +375,7 @@ void peer_answer_digests(
         limit = DIGEST_ROWS_MAX;
     read->op.kind = STORE_SCAN;
     read->op.arena = &read->arena;
-    read->op.scan = (struct store_scan){.table = TABLE_RUN,
-        .shard = asked->shard,
-        .from = after,
-        .limit_rows = limit};
+    read->op.scan = (struct store_scan){
+        .table = TABLE_RUN, .shard = asked->shard, .from = after, .limit_rows = limit};
     replicator_store(replicator, &read->op, digests_delivered);
 }

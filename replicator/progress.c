@@ -17,10 +17,10 @@
 #include "cluster/base/proto_arena.h"
 #include "replicator/publisher.h"
 
-#define STORE_NS         (50 * NS_PER_MS)
-#define OUT_NS           NS_PER_S
-#define REPORT_NS        NS_PER_S
-#define RETRY_NS         (200 * NS_PER_MS)
+#define STORE_NS  (50 * NS_PER_MS)
+#define OUT_NS    NS_PER_S
+#define REPORT_NS NS_PER_S
+#define RETRY_NS  (200 * NS_PER_MS)
 
 /** One row to store. */
 struct progress_entry {
@@ -51,26 +51,27 @@ struct progress {
     struct replicator *replicator;
     int32_t shards;
     struct bus_subscription *subscription;
-    struct progress_write **in;  /* per shard of ours: being collected */
+    struct progress_write **in; /* per shard of ours: being collected */
     bool *in_busy;
     bool *out_busy;
     int64_t *trimmed;
-    int64_t *out_drained;        /* sum of the targets' watermarks that is stored */
+    int64_t *out_drained; /* sum of the targets' watermarks that is stored */
     bool changed;
-    int64_t store_mono;          /* when changes are stored */
+    int64_t store_mono; /* when changes are stored */
     int64_t out_mono;
     int64_t report_mono;
     bool report_now;
 };
 
-/* ---- keys ------------------------------------------------------------------------------------- */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 struct bytes progress_key(
     struct arena *arena, enum progress_role role, const char *cluster, int32_t shard)
 {
     struct key_builder builder;
     key_begin(&builder, arena, strlen(cluster) + 16);
-    key_bytes(&builder, bytes_make(role == PROGRESS_IN ? "in" : "out", role == PROGRESS_IN ? 3 : 4));
+    key_bytes(
+        &builder, bytes_make(role == PROGRESS_IN ? "in" : "out", role == PROGRESS_IN ? 3 : 4));
     key_bytes(&builder, bytes_make(cluster, strlen(cluster) + 1));
     key_u32(&builder, (uint32_t)shard);
     return key_end(&builder);
@@ -94,7 +95,7 @@ bool progress_key_read(struct arena *arena, struct bytes key, enum progress_role
     return true;
 }
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static struct progress_write *write_new(
     struct progress *progress, enum progress_role role, int32_t shard)
@@ -179,7 +180,7 @@ static enum err write_submit(struct progress_write *write)
     return err;
 }
 
-/* ---- in --------------------------------------------------------------------------------------- */
+/* ---- in -------------------------------------------------------------------------------------- */
 
 void progress_changed(struct inbound *inbound)
 {
@@ -270,7 +271,7 @@ static void store_in(struct progress *progress)
         submit_in(progress, i);
 }
 
-/* ---- out -------------------------------------------------------------------------------------- */
+/* ---- out ------------------------------------------------------------------------------------- */
 
 static void out_ended(const struct progress_write *write)
 {
@@ -302,8 +303,10 @@ static void store_out(struct progress *progress, int32_t shard)
         return;
     struct progress_write *write = write_new(progress, PROGRESS_OUT, shard);
     for (int i = 0; i < replicator->federation->count; i++) {
+        if (i == replicator->federation->self)
+            continue;
         struct lane_progress lane = publisher_lane(replicator->publisher, i, shard);
-        if (i == replicator->federation->self || (!lane.drained_seq && !lane.stored))
+        if (!lane.drained_seq && !lane.stored)
             continue;
         struct progress_entry *entry = write_add(write);
         entry->target = i;
@@ -341,7 +344,7 @@ static void write_delivered(struct mail *mail, void *owner)
     write_free(write);
 }
 
-/* ---- reports ---------------------------------------------------------------------------------- */
+/* ---- reports --------------------------------------------------------------------------------- */
 
 /* P2. Barriers are repeated for a while: a report may be lost. */
 static size_t collect_barriers(struct inbound *inbound, char **ret_ids)
@@ -385,8 +388,8 @@ static void report(struct inbound *inbound)
     struct buffer packed = {0};
     proto_pack_into(&packed, &message.base);
     char subject[160];
-    snprintf(subject, sizeof(subject), "strait.progress.%s",
-        cluster_name(replicator, inbound->source));
+    snprintf(
+        subject, sizeof(subject), "strait.progress.%s", cluster_name(replicator, inbound->source));
     enum err err =
         bus_send(cluster_bus(replicator, inbound->source), subject, buffer_view(&packed));
     if (err) /* the next one is due within a second */
@@ -430,7 +433,7 @@ static void report_arrived(struct mail *mail, void *owner)
     bus_msg_drop(message);
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 struct progress *progress_open(struct replicator *replicator)
 {

@@ -57,9 +57,9 @@ struct publisher *publisher_open(struct replicator *replicator)
     }
     publisher->published = metrics_counter(replicator->options.metrics,
         "strait_replication_published_total", NULL, "Messages published for other clusters.");
-    publisher->failures = metrics_counter(replicator->options.metrics,
-        "strait_replication_publish_failures_total", NULL,
-        "Publications that failed and were repeated.");
+    publisher->failures =
+        metrics_counter(replicator->options.metrics, "strait_replication_publish_failures_total",
+            NULL, "Publications that failed and were repeated.");
     return publisher;
 }
 

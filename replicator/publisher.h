@@ -63,7 +63,6 @@ struct lane_lag {
 };
 void publisher_lag(const struct publisher *publisher, int target, struct uuid namespace_id,
     struct lane_lag *ret_lag);
-int32_t publisher_barriers(
-    const struct publisher *publisher, int target, const char *handover_id);
+int32_t publisher_barriers(const struct publisher *publisher, int target, const char *handover_id);
 
 #endif

@@ -9,8 +9,8 @@
  * L1  Envelopes of a lane are published in the order of their ranges, and the next one begins where
  *     the one before ended.
  * L2  The position only moves back when nothing is in flight; receivers drop what they know.
- * L3  When idle, one row goes at once; while answers are outstanding, rows collect until an envelope
- *     is full.
+ * L3  When idle, one row goes at once; while answers are outstanding, rows collect until an
+ *     envelope is full.
  */
 #include <string.h>
 
@@ -27,7 +27,7 @@
 #define SILENT_NS          (10 * NS_PER_S) /* a target that reports nothing for so long */
 #define SILENT_FACTOR      15              /* gets heartbeats less often */
 #define ITEM_OVERHEAD      96u
-#define NAMESPACES_MAX     64u /* told apart in one envelope's lag marks */
+#define NAMESPACES_MAX     64u  /* told apart in one envelope's lag marks */
 #define MESSAGE_MARGIN     1024 /* of the payload limit, for the server's headers */
 #define BATCH_COUNT_OFFSET 4u
 
@@ -101,6 +101,8 @@ static bool mark_join(struct lane *lane, const struct lag_mark *mark)
 
 static void marks_add(struct lane *lane, const struct gathered *gathered)
 {
+    if (gathered->last_seq <= lane->drained)
+        return; /* sent once more, and known there */
     for (size_t i = 0; i < gathered->mark_count; i++) {
         struct lag_mark mark = gathered->marks[i];
         mark.last_seq = gathered->last_seq;
@@ -123,8 +125,7 @@ static void count_events(struct gathered *gathered, const Replication__Item *ite
     for (size_t i = 0; i < 4; i++)
         events |= (uint32_t)item->value.data[BATCH_COUNT_OFFSET + i] << (8 * i);
     size_t at = 0;
-    while (at < gathered->mark_count &&
-           !uuid_equal(gathered->marks[at].namespace_id, namespace_id))
+    while (at < gathered->mark_count && !uuid_equal(gathered->marks[at].namespace_id, namespace_id))
         at++;
     if (at == NAMESPACES_MAX)
         at = 0;
@@ -138,8 +139,8 @@ static void count_events(struct gathered *gathered, const Replication__Item *ite
 
 /* ---- gathering ------------------------------------------------------------------------------- */
 
-static void gather_item(struct lane *lane, struct gathered *gathered,
-    const struct outbox_row *row, size_t index)
+static void gather_item(
+    struct lane *lane, struct gathered *gathered, const struct outbox_row *row, size_t index)
 {
     struct arena *arena = &lane->publisher->scratch;
     const Record__OutboxItem *from = row->row->items[index];
@@ -172,8 +173,8 @@ static void gather_item(struct lane *lane, struct gathered *gathered,
         gathered->capacity = capacity;
     }
     gathered->items[gathered->count++] = item;
-    gathered->bytes += item->value.len + strlen(item->workflow_id) +
-                       12 * item->n_version_history + ITEM_OVERHEAD;
+    gathered->bytes +=
+        item->value.len + strlen(item->workflow_id) + 12 * item->n_version_history + ITEM_OVERHEAD;
     count_events(gathered, item);
 }
 
@@ -347,7 +348,7 @@ void lane_rewind(struct lane *lane, int64_t seq)
 
 static void go_back(struct lane *lane)
 {
-    int64_t seq = lane->acked;
+    int64_t seq = lane->acked > lane->drained ? lane->acked : lane->drained;
     if (lane->rewind >= 0 && lane->rewind < seq)
         seq = lane->rewind;
     lane->rewind = -1;
@@ -406,8 +407,10 @@ void lane_run(struct lane *lane)
     while (lane_may_publish(lane)) {
         bool beat = replicator->mono_ns >= heartbeat_mono(lane);
         bool collect = lane->flight_count >= SMALL_FLIGHT_MAX;
-        if (collect && lane->publisher->outs[lane->shard].known - lane->scanned <
-                           (int64_t)ENVELOPE_ITEMS_MAX / 8 && !beat)
+        if (collect &&
+            lane->publisher->outs[lane->shard].known - lane->scanned <
+                (int64_t)ENVELOPE_ITEMS_MAX / 8 &&
+            !beat)
             break; /* L3: an answer wakes us */
         arena_reset(&publisher->scratch);
         struct gathered *gathered = arena_new(&publisher->scratch, struct gathered);

@@ -39,8 +39,8 @@ struct shard_out {
     size_t capacity; /* power of two */
     int64_t first;   /* seq of the oldest row kept */
     size_t count;
-    int64_t trimmed; /* rows up to here are deleted */
-    int64_t known;   /* newest row delivered, or given up by the sink: the table has it */
+    int64_t trimmed;          /* rows up to here are deleted */
+    int64_t known;            /* newest row delivered, or given up by the sink: the table has it */
     _Atomic(int64_t) skipped; /* newest row that was not handed over */
     _Atomic(int64_t) newest;
     _Atomic(int64_t) newest_ns;
@@ -55,8 +55,8 @@ struct row_load {
     int64_t newest; /* known when it was submitted */
     struct outbox_row *rows;
     size_t count;
-    size_t used;    /* rows the lane took */
-    int64_t last;   /* everything up to here is in `rows` or does not exist */
+    size_t used;  /* rows the lane took */
+    int64_t last; /* everything up to here is in `rows` or does not exist */
     bool ready;
     bool abandoned; /* the lane went elsewhere */
 };
@@ -95,8 +95,8 @@ struct lane {
     int64_t scanned;
     int64_t sent;
     int64_t acked;
-    int64_t rewind; /* go back there when nothing is in flight; -1 = no */
-    bool broken;    /* a publication failed: go back to acked */
+    int64_t rewind;       /* go back there when nothing is in flight; -1 = no */
+    bool broken;          /* a publication failed: go back to acked */
     _Atomic(bool) paused; /* the stream is full */
     int64_t paused_until_mono;
     int64_t published_mono; /* the last envelope */

@@ -300,8 +300,7 @@ static void rejected(const struct inbound *inbound, size_t bytes, enum err err)
     const struct receiver *receiver = inbound->receiver;
     counter_add(receiver->rejected, 1);
     log_warn("message.rejected", "source=%s shard=%d bytes=%zu err=%s",
-        cluster_name(receiver->replicator, inbound->source), inbound->shard, bytes,
-        err_name(err));
+        cluster_name(receiver->replicator, inbound->source), inbound->shard, bytes, err_name(err));
 }
 
 /* The messages that the frame came in: with those of its parts when it was joined. */
@@ -423,11 +422,11 @@ void receiver_start(struct receiver *receiver)
             .mailbox = replicator->mailbox,
             .deliver = message_arrived,
             .ctx = (void *)(intptr_t)i};
-        enum err err = bus_consume(
-            cluster_bus(replicator, i), &options, &receiver->sources[i].subscription);
+        enum err err =
+            bus_consume(cluster_bus(replicator, i), &options, &receiver->sources[i].subscription);
         if (err)
-            log_error("receiver.failed", "stream=%s err=%s", receiver->sources[i].stream,
-                err_name(err));
+            log_error(
+                "receiver.failed", "stream=%s err=%s", receiver->sources[i].stream, err_name(err));
     }
 }
 

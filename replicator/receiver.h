@@ -57,18 +57,18 @@ struct inbound {
     struct list deliveries; /* in order */
     struct list held;       /* behind a gap, by range */
     size_t held_count;
-    struct list settled;    /* drained, waiting for progress to be stored */
-    struct list retry;      /* items (apply_item.link) to submit again */
+    struct list settled; /* drained, waiting for progress to be stored */
+    struct list retry;   /* items (apply_item.link) to submit again */
     int64_t retry_mono;
-    struct list dispatch;   /* receiver->dispatch: has items to submit */
+    struct list dispatch; /* receiver->dispatch: has items to submit */
     struct envelope_joiner joiner;
     struct bus_msg **parts; /* messages of an unfinished frame */
     size_t part_count;
     size_t part_capacity;
     size_t part_bytes;
-    int64_t gap_mono;       /* since when something is missing; 0 = nothing is */
+    int64_t gap_mono; /* since when something is missing; 0 = nothing is */
     int64_t asked_mono;
-    int64_t parked_seq;     /* first row with an unresolved dead letter; INT64_MAX = none */
+    int64_t parked_seq; /* first row with an unresolved dead letter; INT64_MAX = none */
     struct inbound_barrier barriers[INBOUND_BARRIERS_MAX];
     /* progress.c */
     bool storing;
@@ -93,10 +93,10 @@ struct receiver {
         int32_t count;           /* highest shard heard of + 1 */
         struct bus_subscription *subscription;
         char stream[160];
-    } *sources;
+    } * sources;
     struct list dispatch;
-    size_t bytes;   /* held in deliveries and parts */
-    size_t items;   /* in apply */
+    size_t bytes; /* held in deliveries and parts */
+    size_t items; /* in apply */
     int64_t busy_until_mono;
     int64_t sweep_mono; /* when order_step() is next wanted */
     struct counter *items_applied;

@@ -11,10 +11,10 @@
 #include "replicator/progress.h"
 #include "replicator/receiver.h"
 
-#define HELD_MAX    64u
-#define GAP_NS      (200 * NS_PER_MS) /* a late message may still fill it */
-#define GAP_AGAIN   (3 * NS_PER_S)    /* a request or its answer was lost */
-#define TOUCH_NS    (10 * NS_PER_S)   /* slow work: keep the stream from sending it again */
+#define HELD_MAX  64u
+#define GAP_NS    (200 * NS_PER_MS) /* a late message may still fill it */
+#define GAP_AGAIN (3 * NS_PER_S)    /* a request or its answer was lost */
+#define TOUCH_NS  (10 * NS_PER_S)   /* slow work: keep the stream from sending it again */
 
 void delivery_drop(struct delivery *delivery)
 {
@@ -70,8 +70,7 @@ void order_advance(struct inbound *inbound)
 {
     bool moved = false;
     while (!list_empty(&inbound->deliveries)) {
-        struct delivery *delivery =
-            CONTAINER_OF(inbound->deliveries.next, struct delivery, link);
+        struct delivery *delivery = CONTAINER_OF(inbound->deliveries.next, struct delivery, link);
         if (!delivery_is_done(delivery))
             break;
         set_drained(inbound, delivery);
@@ -155,9 +154,8 @@ static void hold(struct inbound *inbound, struct delivery *delivery)
         return;
     }
     struct list *at = inbound->held.next;
-    while (at != &inbound->held &&
-           CONTAINER_OF(at, struct delivery, link)->envelope->prev_seq <=
-               delivery->envelope->prev_seq)
+    while (at != &inbound->held && CONTAINER_OF(at, struct delivery, link)->envelope->prev_seq <=
+                                       delivery->envelope->prev_seq)
         at = at->next;
     list_insert_before(at, &delivery->link);
     inbound->held_count++;
@@ -222,9 +220,8 @@ static void ask_again(struct inbound *inbound)
     request.body_case = REPLICATION__PEER_REQUEST__BODY_REPUBLISH;
     request.republish = &republish;
     counter_add(inbound->receiver->gaps, 1);
-    log_info("gap.asked", "source=%s shard=%d from=%lld",
-        cluster_name(replicator, inbound->source), inbound->shard,
-        (long long)republish.from_seq);
+    log_info("gap.asked", "source=%s shard=%d from=%lld", cluster_name(replicator, inbound->source),
+        inbound->shard, (long long)republish.from_seq);
     replicator_peer_call(replicator, inbound->source, &request, 5 * NS_PER_S, NULL, NULL);
 }
 

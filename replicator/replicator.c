@@ -21,7 +21,7 @@
 #define STOP_GRACE_NS    (2 * NS_PER_S) /* for items that wait for other clusters */
 #define EPOCH_KEY        "epoch"
 
-/* ---- small helpers ---------------------------------------------------------------------------- */
+/* ---- small helpers --------------------------------------------------------------------------- */
 
 bool uuid_from(ProtobufCBinaryData data, struct uuid *ret_uuid)
 {
@@ -47,10 +47,10 @@ void replicator_store_done(struct replicator *replicator)
     replicator->under_way--;
 }
 
-/* ---- opening ---------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
-static void restore_row(struct replicator *replicator, struct arena *arena, int32_t shard,
-    const struct store_row *row)
+static void restore_row(
+    struct replicator *replicator, struct arena *arena, int32_t shard, const struct store_row *row)
 {
     enum progress_role role;
     const char *cluster;
@@ -158,6 +158,7 @@ static enum err open_state(struct replicator *replicator, char text[256])
         .store = replicator->store,
         .metrics = replicator->options.metrics,
         .mailbox = replicator->mailbox,
+        .shards = replicator->options.shards,
         .hooks = {replicator, peer_fetch, metadata_need}};
     return apply_open(&apply, &replicator->apply, text);
 }
@@ -206,7 +207,7 @@ void replicator_set_handlers(struct replicator *replicator, const struct peer_ha
     replicator->handlers = *handlers;
 }
 
-/* ---- step ------------------------------------------------------------------------------------- */
+/* ---- step ------------------------------------------------------------------------------------ */
 
 /* Subscriptions wait for the engine: what comes in needs it. */
 static void start(struct replicator *replicator)
@@ -236,7 +237,10 @@ int64_t replicator_step(struct replicator *replicator, int64_t now)
     bool ready = replicator->engine && engine_is_ready(replicator->engine);
     if (ready && !replicator->started && !replicator_stopping(replicator))
         start(replicator);
+    /* Twice: what ends in the first round (items to be submitted again) is known to the dispatch. */
     size_t mails = mailbox_step(replicator->mailbox, MAILS_PER_STEP);
+    if (mails > 0 && mails < MAILS_PER_STEP)
+        mails = mailbox_step(replicator->mailbox, MAILS_PER_STEP);
     int64_t next = INT64_MAX;
     if (replicator->started) {
         next = sooner(next, receiver_step(replicator->receiver, now));
@@ -254,7 +258,7 @@ int64_t replicator_step(struct replicator *replicator, int64_t now)
     return mails == MAILS_PER_STEP ? now : next;
 }
 
-/* ---- stop ------------------------------------------------------------------------------------- */
+/* ---- stop ------------------------------------------------------------------------------------ */
 
 void replicator_stop(struct replicator *replicator)
 {
@@ -291,7 +295,7 @@ void replicator_close(struct replicator *replicator)
     mem_free(replicator);
 }
 
-/* ---- dead letters ----------------------------------------------------------------------------- */
+/* ---- dead letters ---------------------------------------------------------------------------- */
 
 /** A list for an operator. */
 struct letters_read {

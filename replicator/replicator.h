@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The replicator: everything that moves changes between this cluster and the others. It ships what
- * the engine committed (publisher), applies what others committed (receiver, apply), keeps namespace
- * records alike (metadata), asks and answers other clusters (peer) and compares runs (verify).
+ * the engine committed (publisher), applies what others committed (receiver, apply), keeps
+ * namespace records alike (metadata), asks and answers other clusters (peer), compares runs
+ * (verify).
  *
  * One thread owns it: the one that calls replicator_step(). Handlers of applied items run on the
  * executors; everything else comes in as mail. What other threads may call says so.
  *
  * Order of life: replicator_open, engine_open (with replicator_sink), replicator_set_engine,
- * replicator_set_handlers, steps; replicator_stop, steps until replicator_is_idle, the buses closed,
- * replicator_close.
+ * replicator_set_handlers, steps; replicator_stop, steps until replicator_is_idle, the buses
+ * closed, replicator_close.
  */
 #ifndef REPLICATOR_REPLICATOR_H
 #define REPLICATOR_REPLICATOR_H
@@ -82,8 +83,8 @@ struct peer_handlers {
 /** Before the first step. */
 void replicator_set_handlers(struct replicator *replicator, const struct peer_handlers *handlers);
 
-/** The answer of another cluster; valid during the call. err != OK: none came, response is NULL; the
- *  outcome is unknown unless ERR_NOT_FOUND (nobody listens). Runs in replicator_step(). */
+/** The answer of another cluster; valid during the call. err != OK: none came, response is NULL;
+ *  the outcome is unknown unless ERR_NOT_FOUND (nobody listens). Runs in replicator_step(). */
 typedef void peer_done_fn(void *ctx, enum err err, const Replication__PeerResponse *response);
 
 /** Asks a cluster (index in the federation). Fills in format and sender. `done` runs exactly once,
@@ -181,8 +182,8 @@ struct verify_result {
 typedef void verify_done_fn(void *ctx, const struct verify_result *result);
 /** Static text of a kind, e.g. "missing here". */
 const char *verify_kind_text(enum verify_kind kind);
-/** Compares the runs of a namespace with another cluster's, as they are now: what is still under way
- *  between them shows as behind. `done` runs exactly once, in replicator_step() or during
+/** Compares the runs of a namespace with another cluster's, as they are now: what is still under
+ *  way between them shows as behind. `done` runs exactly once, in replicator_step() or during
  *  replicator_close(). Any thread. */
 void replicator_verify(struct replicator *replicator, struct uuid namespace_id, int cluster,
     verify_done_fn *done, void *ctx);

@@ -108,5 +108,4 @@ int64_t watch_step(struct watch *watch, int64_t mono_now_ns);
 void watch_heard(struct watch *watch, int cluster);
 void watch_status(struct watch *watch, int cluster, const Replication__StatusReply *status);
 
-
 #endif

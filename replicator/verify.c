@@ -59,7 +59,7 @@ const char *verify_kind_text(enum verify_kind kind)
     return "unknown";
 }
 
-/* ---- the end ---------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 static void verify_end(struct verification *verify, enum err err, const char *text)
 {
@@ -81,7 +81,7 @@ static bool verify_stopped(struct verification *verify)
     return true;
 }
 
-/* ---- comparing -------------------------------------------------------------------------------- */
+/* ---- comparing ------------------------------------------------------------------------------- */
 
 static struct verify_difference *difference(struct verification *verify, enum verify_kind kind)
 {
@@ -133,7 +133,7 @@ static void compare(struct verification *verify, const Replication__RunDigests__
         verify->result.runs_equal++;
 }
 
-/* ---- counting --------------------------------------------------------------------------------- */
+/* ---- counting -------------------------------------------------------------------------------- */
 
 /* On a reader session's thread. Expiring runs are not compared and not counted. */
 static enum err count_local(struct store_session *session, struct store_op *op, void *ctx)
@@ -187,7 +187,7 @@ static void count_start(struct verification *verify)
     replicator_store(verify->replicator, &verify->op, counted);
 }
 
-/* ---- pages ------------------------------------------------------------------------------------ */
+/* ---- pages ----------------------------------------------------------------------------------- */
 
 static void ask_page(struct verification *verify);
 

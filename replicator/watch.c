@@ -11,9 +11,9 @@
 #include "replicator/publisher.h"
 #include "replicator/receiver.h"
 
-#define GAUGES_NS      (2 * NS_PER_S)
-#define STATUS_NS      (30 * NS_PER_S)
-#define GAUGES_MAX     512u /* lanes that are shown as metrics */
+#define GAUGES_NS       (2 * NS_PER_S)
+#define STATUS_NS       (30 * NS_PER_S)
+#define GAUGES_MAX      512u /* lanes that are shown as metrics */
 #define DISCONNECTED_NS (10 * NS_PER_S)
 
 /** The gauges of one lane. */
@@ -29,15 +29,14 @@ struct watch {
     int64_t status_mono;
     struct map lanes; /* labels -> struct lane_gauges */
     struct gauge **outbox;
-    struct gauge *dead_letters;
     struct {
         _Atomic(int64_t) heard_mono;
         char server_version[64]; /* under the mutex */
         int32_t shards;
-    } *clusters;
+    } * clusters;
 };
 
-/* ---- signs of life ---------------------------------------------------------------------------- */
+/* ---- signs of life --------------------------------------------------------------------------- */
 
 void watch_heard(struct watch *watch, int cluster)
 {
@@ -90,8 +89,7 @@ static void ask_status(struct watch *watch)
         struct status_call *call = mem_new(struct status_call);
         call->watch = watch;
         call->cluster = i;
-        replicator_peer_call(
-            replicator, i, &request, 5 * NS_PER_S, status_answered, call);
+        replicator_peer_call(replicator, i, &request, 5 * NS_PER_S, status_answered, call);
     }
 }
 
@@ -113,7 +111,7 @@ void replicator_cluster(
     pthread_mutex_unlock(&replicator->mutex);
 }
 
-/* ---- failover --------------------------------------------------------------------------------- */
+/* ---- failover -------------------------------------------------------------------------------- */
 
 int32_t replicator_barriers(struct replicator *replicator, int target, const char *handover_id)
 {
@@ -154,7 +152,7 @@ size_t replicator_losses(struct replicator *replicator, int source, struct arena
     return count;
 }
 
-/* ---- lanes ------------------------------------------------------------------------------------ */
+/* ---- lanes ----------------------------------------------------------------------------------- */
 
 const char *lane_state_text(enum lane_state state)
 {
@@ -183,8 +181,7 @@ static bool is_connected(struct replicator *replicator, int cluster)
            env_monotonic_ns(replicator->env) - heard < DISCONNECTED_NS;
 }
 
-static void outgoing(
-    struct replicator *replicator, int target, struct replication_lane *lane)
+static void outgoing(struct replicator *replicator, int target, struct replication_lane *lane)
 {
     struct lane_lag lag;
     pthread_mutex_lock(&replicator->mutex);
@@ -204,8 +201,7 @@ static void outgoing(
 }
 
 /* What a source has for us: rows are not told apart by namespace before they are here. */
-static void incoming(
-    struct replicator *replicator, int source, struct replication_lane *lane)
+static void incoming(struct replicator *replicator, int source, struct replication_lane *lane)
 {
     int64_t oldest = 0;
     pthread_mutex_lock(&replicator->mutex);
@@ -275,7 +271,7 @@ size_t replicator_lanes(struct replicator *replicator, struct arena *arena,
     return count;
 }
 
-/* ---- gauges ----------------------------------------------------------------------------------- */
+/* ---- gauges ---------------------------------------------------------------------------------- */
 
 static struct lane_gauges *gauges_of(struct watch *watch, const struct replication_lane *lane)
 {
@@ -319,10 +315,9 @@ static void set_gauges(struct watch *watch)
         pthread_mutex_unlock(&replicator->mutex);
         gauge_set(watch->outbox[i], (double)lag.rows);
     }
-    gauge_set(watch->dead_letters, (double)apply_dead_letters(replicator->apply));
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 struct watch *watch_open(struct replicator *replicator)
 {
@@ -339,8 +334,6 @@ struct watch *watch_open(struct replicator *replicator)
         watch->outbox[i] = metrics_gauge(replicator->options.metrics, "strait_outbox_rows", labels,
             "Committed rows that the target has not drained.");
     }
-    watch->dead_letters = metrics_gauge(replicator->options.metrics, "strait_dead_letters", NULL,
-        "Changes of other clusters that could not be applied.");
     return watch;
 }
 

@@ -400,6 +400,8 @@ enum err rpc_client_open(const struct rpc_client_options *options, struct rpc_cl
 
 void rpc_client_close(struct rpc_client *client)
 {
+    if (!client)
+        return;
     pthread_mutex_lock(&client->mutex);
     while (client->under_way > 0)
         pthread_cond_wait(&client->idle, &client->mutex);

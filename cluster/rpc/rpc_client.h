@@ -49,7 +49,7 @@ typedef void rpc_done_fn(const struct rpc_result *result, void *ctx);
 
 NODISCARD enum err rpc_client_open(
     const struct rpc_client_options *options, struct rpc_client **ret_client, char ret_reason[256]);
-/** Waits for the completions of all calls under way. */
+/** Waits for the completions of all calls under way. NULL is ignored. */
 void rpc_client_close(struct rpc_client *client);
 /** Blocks until answered or `timeout_ns` passed. `method` = "/package.Service/Method". Any thread
  *  but those of gRPC. */

@@ -5,8 +5,8 @@
 #include "cluster/base/tests/support_cmocka.h"
 #include "conflict/resolver.h"
 
-#define HISTORY(...)                                                                               \
-    ((struct version_history){(const struct version_item[]){__VA_ARGS__},                          \
+#define HISTORY(...)                                                      \
+    ((struct version_history){(const struct version_item[]){__VA_ARGS__}, \
         sizeof((const struct version_item[]){__VA_ARGS__}) / sizeof(struct version_item)})
 
 static struct arena arena;
@@ -55,7 +55,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* ---- the run is here -------------------------------------------------------------------------- */
+/* ---- the run is here ------------------------------------------------------------------------- */
 
 static void appends_what_follows(void **state)
 {
@@ -79,10 +79,8 @@ static void drops_what_is_known(void **state)
     struct conflict_branch here[] = {branch(0, HISTORY({4, 1}, {9, 12}))};
     struct conflict_input input = {.run = run_of(here, 1)};
     const struct conflict_incoming known[] = {
-        incoming(HISTORY({4, 1}), 1, 5, 1),
-        incoming(HISTORY({3, 1}), 2, 4, 1),
-        incoming(HISTORY({4, 1}, {9, 12}), 5, 10, 12),
-        incoming(HISTORY({4, 1}, {9, 12}), 6, 8, 12),
+        incoming(HISTORY({4, 1}), 1, 5, 1), incoming(HISTORY({3, 1}), 2, 4, 1),
+        incoming(HISTORY({4, 1}, {9, 12}), 5, 10, 12), incoming(HISTORY({4, 1}, {9, 12}), 6, 8, 12),
         incoming(HISTORY({4, 1}, {7, 12}), 6, 8, 12),
         incoming(HISTORY({4, 1}, {9, 12}), 2, 4, 1), /* a history longer than its batch */
     };
@@ -180,7 +178,7 @@ static void rejects_what_follows_the_end(void **state)
     assert_int_equal(effect.event_id, 5);
 }
 
-/* ---- the run is not here ---------------------------------------------------------------------- */
+/* ---- the run is not here --------------------------------------------------------------------- */
 
 static void creates_the_first_run(void **state)
 {
@@ -220,20 +218,20 @@ static void arbitrates(void **state)
         {{.exists = true, .open = true, .version = 6}, 0, true, false},
         {{.exists = true, .open = true, .version = 5}, 0, true, false},
         /* The source's order decides between runs at one version, when it is known of both. */
-        {{.exists = true, .open = true, .version = 5, .source_epoch = 2, .source_commit_no = 7},
-            8, false, true},
-        {{.exists = true, .open = true, .version = 5, .source_epoch = 2, .source_commit_no = 9},
-            8, true, false},
-        {{.exists = true, .open = true, .version = 5, .source_epoch = 1, .source_commit_no = 9},
-            8, false, true},
-        {{.exists = true, .open = true, .version = 5, .source_epoch = 3, .source_commit_no = 1},
-            8, true, false},
-        {{.exists = true, .open = true, .version = 5, .source_epoch = 2, .source_commit_no = 8},
-            8, true, false},
-        {{.exists = true, .open = false, .version = 5, .source_epoch = 2, .source_commit_no = 9},
-            8, true, false},
-        {{.exists = true, .open = false, .version = 5, .source_epoch = 2, .source_commit_no = 9},
-            0, false, false},
+        {{.exists = true, .open = true, .version = 5, .source_epoch = 2, .source_commit_no = 7}, 8,
+            false, true},
+        {{.exists = true, .open = true, .version = 5, .source_epoch = 2, .source_commit_no = 9}, 8,
+            true, false},
+        {{.exists = true, .open = true, .version = 5, .source_epoch = 1, .source_commit_no = 9}, 8,
+            false, true},
+        {{.exists = true, .open = true, .version = 5, .source_epoch = 3, .source_commit_no = 1}, 8,
+            true, false},
+        {{.exists = true, .open = true, .version = 5, .source_epoch = 2, .source_commit_no = 8}, 8,
+            true, false},
+        {{.exists = true, .open = false, .version = 5, .source_epoch = 2, .source_commit_no = 9}, 8,
+            true, false},
+        {{.exists = true, .open = false, .version = 5, .source_epoch = 2, .source_commit_no = 9}, 0,
+            false, false},
         {{.exists = true, .open = false, .version = 5, .continued_as_incoming = true}, 0, false,
             false},
     };
@@ -252,7 +250,7 @@ static void arbitrates(void **state)
     }
 }
 
-/* ---- hostile input ---------------------------------------------------------------------------- */
+/* ---- hostile input --------------------------------------------------------------------------- */
 
 static void refuses_bad_input(void **state)
 {

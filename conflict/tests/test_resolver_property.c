@@ -56,7 +56,7 @@ struct receiver {
     size_t current; /* index + 1; 0 = none */
 };
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static void write_line(struct line *line, int64_t *version)
 {
@@ -75,7 +75,7 @@ static void write_line(struct line *line, int64_t *version)
     }
 }
 
-/* ---- receiving -------------------------------------------------------------------------------- */
+/* ---- receiving ------------------------------------------------------------------------------- */
 
 static struct version_item last_of(const struct copy *copy)
 {
@@ -91,9 +91,8 @@ static void extend(struct copy *copy, const struct batch *batch)
     copy->next = batch->next;
 }
 
-static struct conflict_input describe(
-    const struct receiver *receiver, size_t run, const struct batch *batch, bool whole_line,
-    struct conflict_branch *ret_branch)
+static struct conflict_input describe(const struct receiver *receiver, size_t run,
+    const struct batch *batch, bool whole_line, struct conflict_branch *ret_branch)
 {
     const struct line *line = &receiver->lines[run];
     const struct copy *copy = &receiver->copies[run];
@@ -142,8 +141,7 @@ static void deliver(struct receiver *receiver, size_t run, size_t number)
     struct copy *copy = &receiver->copies[run];
     const struct batch *batch = &receiver->lines[run].batches[number];
     struct conflict_branch branch;
-    struct conflict_input input =
-        describe(receiver, run, batch, random_below(2) == 0, &branch);
+    struct conflict_input input = describe(receiver, run, batch, random_below(2) == 0, &branch);
     struct conflict_plan plan;
     arena_reset(&receiver->arena);
     assert_int_equal(conflict_step(&receiver->arena, &input, &plan), OK);
@@ -189,11 +187,10 @@ static void is_complete(const struct receiver *receiver, size_t run)
     const struct copy *copy = &receiver->copies[run];
     assert_true(copy->exists);
     assert_int_equal(copy->item_count, line->item_count);
-    assert_memory_equal(
-        copy->items, line->items, line->item_count * sizeof(struct version_item));
+    assert_memory_equal(copy->items, line->items, line->item_count * sizeof(struct version_item));
 }
 
-/* ---- properties ------------------------------------------------------------------------------- */
+/* ---- properties ------------------------------------------------------------------------------ */
 
 /* Each batch is delivered up to three times; some only by being fetched. The last always comes. */
 static void linear_histories_arrive(void **state)

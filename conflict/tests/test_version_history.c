@@ -2,8 +2,8 @@
 #include "cluster/base/tests/support_cmocka.h"
 #include "conflict/version_history.h"
 
-#define HISTORY(...)                                                                               \
-    ((struct version_history){(const struct version_item[]){__VA_ARGS__},                          \
+#define HISTORY(...)                                                      \
+    ((struct version_history){(const struct version_item[]){__VA_ARGS__}, \
         sizeof((const struct version_item[]){__VA_ARGS__}) / sizeof(struct version_item)})
 
 static const struct version_history EMPTY = {NULL, 0};
@@ -50,8 +50,8 @@ static void contains(void **state)
     assert_false(version_history_contains(history, (struct version_item){0, 0}));
 }
 
-static void common_is(struct version_history a, struct version_history b, int64_t event_id,
-    int64_t version)
+static void common_is(
+    struct version_history a, struct version_history b, int64_t event_id, int64_t version)
 {
     struct version_item common = {-1, -1};
     assert_true(version_history_common(a, b, &common));

@@ -12,6 +12,8 @@ import traceback
 
 sys.path.insert(1, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
 
+os.environ.setdefault("STRAIT_TEST_MEMORY_MB", "1000000")  # here it is a figure, not a bound
+
 # pylint: disable=wrong-import-position
 import measure
 import part_database

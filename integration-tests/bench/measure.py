@@ -7,10 +7,12 @@ import platform
 import re
 import resource
 import shutil
+import subprocess
+import threading
 import time
 
 from nats import find_server
-from process import Failure, run
+from process import Failure, die_with_parent, run
 from world import ROOT, strait
 
 TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
@@ -164,14 +166,26 @@ def read_load(text):
 
 def load(address, scenario, seconds, namespace="default", **options):
     """One run of strait load: its result, with the client's own CPU as client_ms."""
+    args = load_args(address, namespace, scenario, seconds, **options)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = run(load_args(address, namespace, scenario, seconds, **options), timeout=seconds + 90,
-               check=False)
+    child = subprocess.Popen([str(arg) for arg in args], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             preexec_fn=die_with_parent)
+    guard = threading.Timer(seconds + 90, child.kill)
+    guard.start()
+    try:
+        text = child.stdout.readline()
+        result = read_load(text)
+        # What follows is only the slow goodbye of polls under way; after an error, its reason.
+        if result["errors"] or result["wrong"] or result["mismatches"]:
+            raise Failure(f"strait load --scenario {scenario}: {text.strip()}")
+    except Failure as failure:
+        raise Failure(f"{failure} {child.stderr.read().strip()[-300:]}") from None
+    finally:
+        guard.cancel()
+        child.kill()
+        child.communicate()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode != 0:
-        raise Failure(f"strait load --scenario {scenario}: status {done.returncode}: "
-                      f"{(done.stderr.strip() or done.stdout.strip())[-400:]}")
-    result = read_load(done.stdout)
     result["client_ms"] = 1000 * (after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
     return result
 

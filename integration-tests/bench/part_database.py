@@ -11,8 +11,8 @@ from process import poll
 
 # Operations under way in the closed loop: enough that the server is never idle, few enough that the
 # start latency is not just the length of a queue that we made ourselves. A timer workflow sleeps.
-CONCURRENCY = {"noop": 64, "activity": 64, "timer": 512, "signal": 128}
-POLLERS = 16
+CONCURRENCY = {"noop": 128, "activity": 128, "timer": 512, "signal": 256}
+POLLERS = 32
 TIMER_MS = 100
 NAMESPACE = "default"
 

@@ -141,7 +141,7 @@ def replication(world, us, eu, plan):
 def peak_of(us, plan, found):
     """Signals per second in a closed loop, replication included; measured once."""
     if "peak" not in found:
-        options = {"namespace": NAMESPACE, "no_worker": True, "targets": TARGETS, "concurrency": 128}
+        options = {"namespace": NAMESPACE, "no_worker": True, "targets": TARGETS, "concurrency": 256}
         load(us.address, "signal", plan.warm_s, **options)
         found["peak"] = load(us.address, "signal", plan.run_s, **options)["per_second"]
     return found["peak"]

@@ -3,6 +3,7 @@
 no decent client would send; so nothing here hides behind a library. One call at a time, no threads.
 """
 
+import select
 import socket
 import struct
 import time
@@ -140,6 +141,21 @@ class Wire:
         self.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0, settings)
                   + frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", WINDOW)))
 
+    def is_stale(self):
+        """True when the server has closed the connection since the last call, or is about to."""
+        try:
+            while select.select([self.socket], [], [], 0)[0]:
+                data = self.socket.recv(1 << 16)
+                if not data:
+                    break
+                self.buffer += data
+            else:
+                return False
+        except OSError:
+            pass
+        self.close()
+        return True
+
     def send(self, data):
         try:
             self.socket.sendall(data)
@@ -175,7 +191,7 @@ class Wire:
         raises for what the server does: see Result."""
         end = time.monotonic() + (timeout or self.timeout)
         try:
-            if not self.socket:
+            if not self.socket or self.is_stale():
                 self.connect()
             return self.exchange(path, body, end, headers, framed)
         except Lost as error:

@@ -110,7 +110,7 @@ static enum err decode_message(const Replication__Envelope *envelope)
     return decode(frame_around(proto_pack(&arena, &envelope->base)));
 }
 
-/* ---- frames ----------------------------------------------------------------------------------- */
+/* ---- frames ---------------------------------------------------------------------------------- */
 
 static void round_trip(void **state)
 {
@@ -281,7 +281,7 @@ static void hostile_bodies_are_survived(void **state)
     }
 }
 
-/* ---- parts ------------------------------------------------------------------------------------ */
+/* ---- parts ----------------------------------------------------------------------------------- */
 
 struct parts {
     struct blob *blobs[256];
