@@ -20,8 +20,8 @@ import sys
 # Includes may only point to a lower rank. `bus` is the transport contract in replicator/bus*,
 # low enough for everybody but the pure core; `node` is what lies directly in cluster/.
 RANK = {"base": 0, "conflict": 1, "bus": 1, "store": 2, "matching": 3, "visibility": 3,
-        "engine": 4, "replicator": 5, "namespace": 5, "frontend": 6, "rpc": 7, "console": 7,
-        "cli": 8, "node": 9, "main": 10}
+        "engine": 4, "namespace": 5, "replicator": 6, "failover": 7, "frontend": 8, "rpc": 9,
+        "console": 9, "cli": 10, "node": 11, "main": 12}
 # Stricter than rank.
 ONLY = {"conflict": {"base"}, "bus": {"base"}, "cli": {"base", "rpc"}}
 

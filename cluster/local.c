@@ -95,7 +95,7 @@ static void make_config(struct local *local, const struct local_options *options
     config->cluster.shards = LOCAL_SHARDS;
     config->federation.clusters = local->federation;
     config->federation.clusters_count = (unsigned)local->count;
-    config->database.driver = CONFIG_DRIVER_SQLITE;
+    config->database.driver = options->data ? CONFIG_DRIVER_SQLITE : CONFIG_DRIVER_MEMORY;
     config->database.file =
         options->data ? arena_printf(&local->arena, "%s/%s.db", local->data, cluster->name) : NULL;
     int port = cluster->port ? cluster->port : options->port ? options->port + index : 0;

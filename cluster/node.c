@@ -22,7 +22,7 @@
 #include "cluster/frontend/frontend.h"
 #include "cluster/loop.h"
 #include "cluster/matching/matching.h"
-#include "cluster/namespace/failover.h"
+#include "cluster/failover/failover.h"
 #include "cluster/namespace/registry.h"
 #include "cluster/node_private.h"
 #include "cluster/rpc/rpc_server.h"

@@ -9,7 +9,7 @@
 #include "cluster/engine/executor.h"
 #include "cluster/frontend/admin.h"
 #include "cluster/frontend/frontend.h"
-#include "cluster/namespace/failover.h"
+#include "cluster/failover/failover.h"
 #include "cluster/node_private.h"
 #include "replicator/replicator.h"
 

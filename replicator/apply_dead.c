@@ -16,6 +16,8 @@
 #define FORMAT     1u
 #define PAGE_ROWS  256u
 #define PAGE_BYTES (16u * 1024u * 1024u)
+/* Of an item that is kept whole: its row shares a commit with others. */
+#define ITEM_BYTES_MAX (STORE_COMMIT_BYTES_MAX / 2)
 
 struct dead_key {
     struct bytes key; /* in this allocation */
@@ -154,8 +156,13 @@ static struct bytes row_value(struct parking *parking)
     letter.run_id = item->item->run_id;
     letter.reason = arena_strdup(arena, parking->reason);
     letter.time = env_wall_ns(parking->apply->options.env);
-    struct bytes packed = proto_pack(arena, &item->item->base);
-    letter.item = (ProtobufCBinaryData){packed.len, (uint8_t *)(uintptr_t)packed.data};
+    if (protobuf_c_message_get_packed_size(&item->item->base) <= ITEM_BYTES_MAX) {
+        struct bytes packed = proto_pack(arena, &item->item->base);
+        letter.item = (ProtobufCBinaryData){packed.len, (uint8_t *)(uintptr_t)packed.data};
+    } else {
+        letter.detail = arena_strdup(arena, "the item is too large to be kept here");
+        letter.workflow_id = arena_strdup(arena, "");
+    }
     letter.attempts = 1;
     return proto_pack(arena, &letter.base);
 }

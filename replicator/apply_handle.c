@@ -10,7 +10,8 @@
 #include "cluster/engine/fold.h"
 #include "replicator/apply_private.h"
 
-#define FACT_FORMAT 1u
+#define FACT_FORMAT     1u
+#define VALUE_BYTES_MAX (STORE_COMMIT_BYTES_MAX / 4 * 3) /* leaves room for its neighbours */
 
 enum apply_verdict need_events(
     struct apply_item *item, struct uuid run_id, int64_t from, int64_t to)
@@ -152,6 +153,8 @@ static enum apply_verdict apply_deletion(struct decision *d, struct apply_item *
 
 static enum apply_verdict apply_one(struct decision *d, struct apply_item *item)
 {
+    if (item->item->value.len > VALUE_BYTES_MAX)
+        return dead_item(item, "too large for a commit");
     switch (item->item->kind) {
     case RECORD__OUTBOX_ITEM__KIND__EVENTS:
         return apply_events(d, item);

@@ -86,6 +86,7 @@ static void lane_close(struct lane *lane)
 {
     CHECK(list_empty(&lane->flight)); /* the buses are closed: every publication has ended */
     load_abandon(lane);
+    load_forget_spent(lane);
     marks_free(lane);
 }
 
@@ -248,6 +249,7 @@ void publisher_report(
     if (lane->scanned < lane->drained && lane->flight_count == 0) {
         /* It knows more than we have sent since we started. */
         load_abandon(lane);
+        load_forget_spent(lane);
         lane->scanned = lane->sent = lane->acked = lane->drained;
         lane->rewind = -1;
         lane->broken = false;

@@ -354,6 +354,7 @@ static void go_back(struct lane *lane)
     lane->rewind = -1;
     lane->broken = false;
     load_abandon(lane);
+    load_forget_spent(lane);
     lane->scanned = seq;
     lane->sent = seq;
     lane->acked = seq;
@@ -415,9 +416,12 @@ void lane_run(struct lane *lane)
         arena_reset(&publisher->scratch);
         struct gathered *gathered = arena_new(&publisher->scratch, struct gathered);
         gather(lane, gathered);
-        if (gathered->count == 0 && !beat)
+        bool any = gathered->count > 0 || beat;
+        if (any)
+            publish(lane, gathered);
+        load_forget_spent(lane);
+        if (!any)
             break;
-        publish(lane, gathered);
         if (!rows_are_waiting(lane))
             break;
     }

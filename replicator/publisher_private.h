@@ -103,6 +103,7 @@ struct lane {
     struct list flight;
     size_t flight_count;
     struct row_load *load;
+    struct row_load *spent; /* used up, but gathered items are views of its rows */
     /* under the mutex */
     int64_t drained;
     int64_t applied;
@@ -163,6 +164,8 @@ struct outbox_row *row_kept(const struct publisher *publisher, int32_t shard, in
  *  read. *ret_covered is how far the lane may consider itself to have looked. */
 struct outbox_row *row_next(struct lane *lane, int64_t *ret_covered);
 void load_abandon(struct lane *lane);
+/** What was gathered is published: its rows may go. */
+void load_forget_spent(struct lane *lane);
 /** Forgets rows that no lane needs or that are too many. */
 void rows_evict(struct publisher *publisher);
 /** Looks for rows that the sink gave up. */

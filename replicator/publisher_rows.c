@@ -337,16 +337,25 @@ static void load_start(struct lane *lane, int64_t from)
     replicator_store(lane->publisher->replicator, &load->op, load_delivered);
 }
 
+void load_forget_spent(struct lane *lane)
+{
+    if (lane->spent)
+        load_free(lane->spent);
+    lane->spent = NULL;
+}
+
 void load_abandon(struct lane *lane)
 {
     struct row_load *load = lane->load;
     if (!load)
         return;
     lane->load = NULL;
-    if (load->ready)
-        load_free(load);
-    else
+    if (!load->ready) {
         load->abandoned = true;
+        return;
+    }
+    CHECK(!lane->spent); /* one gathering sees one finished load */
+    lane->spent = load;
 }
 
 /* The next row of a finished load. */

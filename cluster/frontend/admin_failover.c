@@ -6,7 +6,7 @@
 
 #include "cluster/frontend/admin_private.h"
 #include "cluster/frontend/frontend.h"
-#include "cluster/namespace/failover.h"
+#include "cluster/failover/failover.h"
 
 static Admin__FailoverResponse *show(struct arena *arena, const Replication__FailoverResult *result)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Any order of delivery, with repetitions and losses, ends with the history that was written; and
- * what was delivered twice changes nothing. The source keeps everything, so what is asked for comes.
+ * what was delivered twice changes nothing. The source keeps everything: what is asked for comes.
  *
  * TEST_SEED=n repeats a run.
  */

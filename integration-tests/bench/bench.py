@@ -38,7 +38,7 @@ class Plan:
         self.scenarios = args.scenarios
         self.concurrency = args.concurrency
         self.warm_s = 1
-        self.run_s = args.seconds or (3 if quick else 10)
+        self.run_s = args.seconds or (2 if quick else 10)
         self.half_s = args.seconds or (2 if quick else 10)
         self.floor_s = 1 if quick else 3
         self.starts = 3 if quick else 7
@@ -65,7 +65,7 @@ def arguments():
     parser.add_argument("--scenarios", type=names(SCENARIOS), default=list(SCENARIOS),
                         metavar="NAME,..", help=f"of the databases: {', '.join(SCENARIOS)}")
     parser.add_argument("--quick", action="store_true", help="short runs: about two minutes")
-    parser.add_argument("--seconds", type=int, help="of each run of load (default 10, quick 3)")
+    parser.add_argument("--seconds", type=int, help="of each run of load (default 10, quick 2)")
     parser.add_argument("--concurrency", type=int,
                         help="operations under way (default: by scenario)")
     parser.add_argument("--output", choices=("text", "json"), default="text")

@@ -19,7 +19,7 @@ struct sites *sites;
 
 static const char *const names[SITES] = {"us", "eu"};
 
-/* ---- surroundings ----------------------------------------------------------------------------- */
+/* ---- surroundings ---------------------------------------------------------------------------- */
 
 static int64_t clock_ns(void *ctx)
 {
@@ -95,7 +95,7 @@ void sites_connect(int from, int to, bool connected)
     bus_memory_set_connected(sites->site[from].clusters[to].bus, connected);
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static bool engine_ready(void *ctx)
 {
@@ -227,7 +227,7 @@ int sites_teardown(void **state)
     return 0;
 }
 
-/* ---- namespaces ------------------------------------------------------------------------------- */
+/* ---- namespaces ------------------------------------------------------------------------------ */
 
 static enum err change_create(void *ctx, struct arena *arena, const Record__Namespace *present,
     Record__Namespace **ret_record, char text[256])
@@ -304,7 +304,7 @@ void sites_activate(int index)
     sites_until(is_active, site);
 }
 
-/* ---- calls ------------------------------------------------------------------------------------ */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 struct site_call {
     struct call call;
@@ -440,7 +440,7 @@ enum grpc_code site_terminate(int index, const char *workflow_id)
     return site_call(index, decide_terminate, workflow_id, &terminate);
 }
 
-/* ---- looking ---------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------------------- */
 
 void site_store(int index, struct store_op *op)
 {
@@ -502,7 +502,7 @@ void assert_alike(void)
     assert_string_equal(site_table(US, TABLE_CURRENT_RUN), site_table(EU, TABLE_CURRENT_RUN));
 }
 
-/* ---- outbox ----------------------------------------------------------------------------------- */
+/* ---- outbox ---------------------------------------------------------------------------------- */
 
 struct outbox_work {
     struct shard_work work;

@@ -28,7 +28,7 @@ static void work(int active, int from, int to)
     }
 }
 
-/* ---- the plain case --------------------------------------------------------------------------- */
+/* ---- the plain case -------------------------------------------------------------------------- */
 
 static void test_replicates(void **state)
 {
@@ -85,7 +85,7 @@ static void test_failover_and_back(void **state)
     assert_int_equal(replicator_dead_letters(sites->site[US].replicator, (struct uuid){{0}}), 0);
 }
 
-/* ---- faults of the bus ------------------------------------------------------------------------- */
+/* ---- faults of the bus ----------------------------------------------------------------------- */
 
 static void test_stream_deleted(void **state)
 {
@@ -161,7 +161,7 @@ static void test_parts(void **state)
     assert_alike();
 }
 
-/* ---- restarts ---------------------------------------------------------------------------------- */
+/* ---- restarts -------------------------------------------------------------------------------- */
 
 static void test_target_restarts(void **state)
 {
@@ -190,7 +190,7 @@ static void test_source_restarts(void **state)
     assert_alike();
 }
 
-/* ---- what is missing or broken ------------------------------------------------------------------ */
+/* ---- what is missing or broken --------------------------------------------------------------- */
 
 /* The source with `count` workflows that nobody has received, its memory gone. */
 static void unpublished(int count)
@@ -292,7 +292,7 @@ static void test_corrupt_item_is_parked(void **state)
         replicator_dead_letters(sites->site[EU].replicator, sites->namespace_id), letters);
 }
 
-/* ---- barriers ----------------------------------------------------------------------------------- */
+/* ---- barriers -------------------------------------------------------------------------------- */
 
 static void add_barriers(const char *handover_id)
 {
@@ -357,7 +357,7 @@ static void test_barrier_behind_a_dead_letter(void **state)
     assert_int_equal(losses[1]->applied_seq, losses[1]->known_seq);
 }
 
-/* ---- watching ----------------------------------------------------------------------------------- */
+/* ---- watching -------------------------------------------------------------------------------- */
 
 struct verified {
     bool done;

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "cluster/base/mem.h"
-#include "cluster/namespace/failover_private.h"
+#include "cluster/failover/failover_private.h"
 #include "replicator/replicator.h"
 
 struct admin *admin;

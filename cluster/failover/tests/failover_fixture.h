@@ -3,11 +3,11 @@
  * Three clusters in one thread, each with memory store, stepped engine, registry and failover, and
  * between them peers that do what the test says instead of a replicator.
  */
-#ifndef CLUSTER_NAMESPACE_TESTS_FAILOVER_FIXTURE_H
-#define CLUSTER_NAMESPACE_TESTS_FAILOVER_FIXTURE_H
+#ifndef CLUSTER_FAILOVER_TESTS_FAILOVER_FIXTURE_H
+#define CLUSTER_FAILOVER_TESTS_FAILOVER_FIXTURE_H
 
 #include "cluster/base/tests/support_cmocka.h"
-#include "cluster/namespace/failover_private.h"
+#include "cluster/failover/failover_private.h"
 
 #define WORLD_CLUSTERS 3
 #define WORLD_SHARDS   4

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cluster/namespace/failover_private.h"
+#include "cluster/failover/failover_private.h"
 
 bool record_has_cluster(const Record__Namespace *record, const char *cluster)
 {

@@ -22,7 +22,7 @@
 
 #include "cluster/base/log.h"
 #include "cluster/base/proto_arena.h"
-#include "cluster/namespace/failover_private.h"
+#include "cluster/failover/failover_private.h"
 
 #define CHECK_TIMEOUT_NS  (3 * NS_PER_S)
 #define NOTIFY_TIMEOUT_NS (1 * NS_PER_S)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cluster/namespace/tests/failover_fixture.h"
+#include "cluster/failover/tests/failover_fixture.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "cluster/namespace/tests/failover_fixture.h"
+#include "cluster/failover/tests/failover_fixture.h"
 
 #define assert_contains(text, part)                              \
     do {                                                         \

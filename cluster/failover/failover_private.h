@@ -6,8 +6,8 @@
  * asked of others (a record change, a barrier, a peer) comes back as a `struct completion` in the
  * mailbox; an operation lives until its last completion is back.
  */
-#ifndef CLUSTER_NAMESPACE_FAILOVER_PRIVATE_H
-#define CLUSTER_NAMESPACE_FAILOVER_PRIVATE_H
+#ifndef CLUSTER_FAILOVER_FAILOVER_PRIVATE_H
+#define CLUSTER_FAILOVER_FAILOVER_PRIVATE_H
 
 #include <stdatomic.h>
 
@@ -16,7 +16,7 @@
 #include "cluster/base/list.h"
 #include "cluster/base/mailbox.h"
 #include "cluster/engine/executor.h"
-#include "cluster/namespace/failover.h"
+#include "cluster/failover/failover.h"
 #include "cluster/namespace/registry.h"
 #include "proto/record.pb-c.h"
 

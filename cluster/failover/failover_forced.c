@@ -16,7 +16,7 @@
 
 #include "cluster/base/log.h"
 #include "cluster/base/proto_arena.h"
-#include "cluster/namespace/failover_private.h"
+#include "cluster/failover/failover_private.h"
 
 #define PLAN_TIMEOUT_NS (1 * NS_PER_S)
 

@@ -2,7 +2,7 @@
  *
  * The failover over the replicator.
  */
-#include "cluster/namespace/failover_private.h"
+#include "cluster/failover/failover_private.h"
 #include "replicator/replicator.h"
 
 static void call(void *ctx, int cluster, Replication__PeerRequest *request, int64_t timeout_ns,

@@ -19,8 +19,8 @@
  * Any thread may start one; everything else happens in failover_step(). One failover per namespace
  * at a time.
  */
-#ifndef CLUSTER_NAMESPACE_FAILOVER_H
-#define CLUSTER_NAMESPACE_FAILOVER_H
+#ifndef CLUSTER_FAILOVER_FAILOVER_H
+#define CLUSTER_FAILOVER_FAILOVER_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -8,7 +8,7 @@
  *  I2  An operation is freed only after its last completion: completions may point to it.
  *  I3  Of one namespace, at most one operation that may change the record is under way here.
  */
-#include "cluster/namespace/failover.h"
+#include "cluster/failover/failover.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,7 +17,7 @@
 #include "cluster/base/log.h"
 #include "cluster/base/mem.h"
 #include "cluster/base/proto_arena.h"
-#include "cluster/namespace/failover_private.h"
+#include "cluster/failover/failover_private.h"
 
 #define STEP_MAILS        1024
 #define SWEEP_INTERVAL_NS NS_PER_S

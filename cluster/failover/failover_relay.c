@@ -6,7 +6,7 @@
 
 #include "cluster/base/mem.h"
 #include "cluster/base/proto_arena.h"
-#include "cluster/namespace/failover_private.h"
+#include "cluster/failover/failover_private.h"
 
 #define RELAY_MARGIN_NS (6 * NS_PER_S) /* beyond the deadline: checks, revert, acknowledgement */
 
