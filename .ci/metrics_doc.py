@@ -13,6 +13,7 @@ DOC = pathlib.Path("docs/metrics.md")
 BEGIN, END = "<!-- table: made by .ci/metrics_doc.py -->\n", "<!-- end of table -->\n"
 CALL = re.compile(r'metrics_(counter|gauge|histogram)\(\s*[^"();]*?"(strait_\w+)",\s*([^,]+),\s*'
                   r'((?:"(?:[^"\\]|\\.)*"\s*)+)')
+FORMAT = re.compile(r'"(?:\w+=\\"[^"]*\\",?)+"')
 LABEL = re.compile(r'(\w+)=\\"')
 
 
@@ -25,9 +26,8 @@ def metrics():
         for call in CALL.finditer(text):
             kind, name, labels, help_text = call.groups()
             # Labels are formatted right before the call.
-            names = LABEL.findall(text[max(0, call.start() - 400):call.start()])[-1:] if labels != "NULL" else []
-            if labels.startswith('"'):
-                names = LABEL.findall(labels)
+            formats = FORMAT.findall(text[:call.start()]) if labels != "NULL" else []
+            names = LABEL.findall(formats[-1]) if formats else []
             words = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', help_text))
             found[name] = (kind, ", ".join(f"`{n}`" for n in dict.fromkeys(names)), words, str(path))
     return found

@@ -160,7 +160,7 @@ static void place_beside(struct plan *plan, const struct conflict_branch *branch
 static void run_goes_on(
     struct plan *plan, const struct conflict_input *input, struct version_history line)
 {
-    struct branch_place place;
+    struct branch_place place = {0};
     if (!branch_find(&input->run, line, &place)) {
         reject(plan, "no event in common with the run here", 0);
         return;

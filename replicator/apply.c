@@ -332,16 +332,16 @@ static void make_metrics(struct apply *apply)
     char label[64];
     for (size_t i = 0; i < ARRAY_LEN(outcomes); i++) {
         snprintf(label, sizeof(label), "outcome=\"%s\"", outcomes[i]);
-        apply->metrics.outcomes[i] = metrics_counter(metrics, "strait_apply_items", label,
+        apply->metrics.outcomes[i] = metrics_counter(metrics, "strait_apply_items_total", label,
             "Items of other clusters, by what became of them.");
     }
     for (size_t i = 0; i < ARRAY_LEN(effects); i++) {
         snprintf(label, sizeof(label), "effect=\"%s\"", effects[i]);
-        apply->metrics.effects[i] = metrics_counter(metrics, "strait_conflict_effects", label,
+        apply->metrics.effects[i] = metrics_counter(metrics, "strait_conflict_effects_total", label,
             "Effects of conflict resolution that were met.");
     }
     apply->metrics.fetches = metrics_counter(
-        metrics, "strait_apply_fetches", NULL, "Requests for events that were missing.");
+        metrics, "strait_apply_fetches_total", NULL, "Requests for events that were missing.");
     apply->metrics.dead_letters = metrics_gauge(
         metrics, "strait_dead_letters", NULL, "Replicated changes that could not be applied.");
 }

@@ -188,7 +188,7 @@ void apply_handle(struct decision *d, struct request *request)
     for (struct list *node = queue->flight.next; node != &queue->flight; node = node->next) {
         struct apply_item *item = CONTAINER_OF(node, struct apply_item, link);
         enum apply_verdict verdict = apply_one(d, item);
-        item->verdict = verdict;
+        item->verdict = (int)verdict;
         if (verdict == VERDICT_FORGOTTEN && before > 0)
             see_again(queue, before);
         else if (verdict == VERDICT_FORGOTTEN)

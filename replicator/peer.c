@@ -15,6 +15,8 @@
 #include "replicator/peer_private.h"
 #include "replicator/publisher.h"
 
+#define RESPONSE_MARGIN 4096 /* around a body */
+
 /* ---- answers: any thread --------------------------------------------------------------------- */
 
 void peer_respond(void *ctx, const Replication__PeerResponse *response)
@@ -34,6 +36,13 @@ void peer_respond(void *ctx, const Replication__PeerResponse *response)
     bus_respond(responder->message, buffer_view(&packed));
     buffer_release(&packed);
     mem_free(responder);
+}
+
+size_t peer_body_max(const void *ctx)
+{
+    const struct responder *responder = ctx;
+    int64_t room = bus_payload_max(responder->message->bus) - RESPONSE_MARGIN;
+    return room < (int64_t)PEER_BODY_BYTES_MAX ? (size_t)room : PEER_BODY_BYTES_MAX;
 }
 
 void peer_respond_code(void *responder, enum grpc_code code, const char *message)

@@ -8,7 +8,6 @@
 
 #include "replicator/replicator_private.h"
 
-/* The server leaves room for the response around a body. */
 #define PEER_BODY_BYTES_MAX (512u * KIB)
 
 struct peer *peer_open(struct replicator *replicator);
@@ -31,6 +30,8 @@ peer_answer_fn peer_answer_digests;
 void peer_respond(void *responder, const Replication__PeerResponse *response);
 /** An answer without a body. */
 void peer_respond_code(void *responder, enum grpc_code code, const char *message);
+/** What fits an answer's body. */
+size_t peer_body_max(const void *responder);
 void peer_respond_body(void *responder, struct bytes body, struct bytes next_token);
 
 #endif

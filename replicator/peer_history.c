@@ -235,9 +235,10 @@ static void history_respond(struct history_read *read)
         return;
     }
     size_t len = page.len - offset;
+    size_t max = peer_body_max(read->responder);
     struct bytes token = {0};
-    if (len > PEER_BODY_BYTES_MAX) {
-        len = PEER_BODY_BYTES_MAX;
+    if (len > max) {
+        len = max;
         token = token_write(&read->arena, PEER_TOKEN_CHUNK, read->from, (int64_t)(offset + len));
     } else if (read->next > 0) {
         token = token_write(&read->arena, PEER_TOKEN_PAGE, read->next, 0);

@@ -35,9 +35,11 @@ static struct inbound *inbound_new(struct receiver *receiver, int source, int32_
     list_init(&inbound->settled);
     list_init(&inbound->retry);
     envelope_joiner_init(&inbound->joiner);
+    pthread_mutex_lock(&receiver->replicator->mutex);
     receiver->sources[source].shards[shard] = inbound;
     if (shard >= receiver->sources[source].count)
         receiver->sources[source].count = shard + 1;
+    pthread_mutex_unlock(&receiver->replicator->mutex);
     return inbound;
 }
 

@@ -89,7 +89,7 @@ struct inbound {
 struct receiver {
     struct replicator *replicator;
     struct {
-        struct inbound **shards; /* SHARDS_MAX, made when heard of */
+        struct inbound **shards; /* SHARDS_MAX, made when heard of; added under the mutex */
         int32_t count;           /* highest shard heard of + 1 */
         struct bus_subscription *subscription;
         char stream[160];

@@ -237,7 +237,7 @@ int64_t replicator_step(struct replicator *replicator, int64_t now)
     bool ready = replicator->engine && engine_is_ready(replicator->engine);
     if (ready && !replicator->started && !replicator_stopping(replicator))
         start(replicator);
-    /* Twice: what ends in the first round (items to be submitted again) is known to the dispatch. */
+    /* Twice: what ends in the first round, to be submitted again, is known to the dispatch. */
     size_t mails = mailbox_step(replicator->mailbox, MAILS_PER_STEP);
     if (mails > 0 && mails < MAILS_PER_STEP)
         mails = mailbox_step(replicator->mailbox, MAILS_PER_STEP);

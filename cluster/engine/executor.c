@@ -144,7 +144,8 @@ void executor_deliver_request(struct mail *mail, void *owner)
             executor->stopping ? "server is shutting down" : "shard is not owned by this node");
         return;
     }
-    if (executor->open_bytes > COMMIT_BYTES_MAX / 2) {
+    /* Nobody overtakes: requests of one workflow id keep their order. */
+    if (executor->open_bytes > COMMIT_BYTES_MAX / 2 || !list_empty(&executor->deferred)) {
         list_push_back(&executor->deferred, &request->link);
         return;
     }

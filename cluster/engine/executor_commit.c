@@ -247,6 +247,8 @@ static void write_run(struct executor *executor, struct open_commit *open, struc
     if (run->deleted) {
         if (!run->is_new)
             write_deleted(executor, open, run);
+        else if (uuid_equal(run->workflow->current_run_id, run->run_id))
+            run->workflow->current_known = false; /* the store never heard of it */
         free_changes(run);
         run->visibility_changed = false;
     } else {
@@ -291,6 +293,14 @@ void executor_fire_effects(struct executor *executor, int64_t up_to_no, enum err
     }
 }
 
+void executor_forget_run(struct executor *executor, const struct run *run)
+{
+    for (size_t i = 0; executor->flight && i < executor->flight->run_count; i++) {
+        if (executor->flight->runs[i] == run)
+            executor->flight->runs[i] = NULL;
+    }
+}
+
 static void open_reset(struct open_commit *open)
 {
     for (size_t i = 0; i < open->blob_count; i++)
@@ -321,6 +331,8 @@ static void committed(struct executor *executor, struct open_commit *done)
     executor_fire_effects(executor, done->no, OK);
     for (size_t i = 0; i < done->run_count; i++) {
         struct run *run = done->runs[i];
+        if (!run)
+            continue;
         if (run->deleted && run->changed_commit == done->no)
             workflow_discard_run(executor, run);
         else if (!list_empty(&run->history_waiters))

@@ -308,6 +308,7 @@ void decision_forget(struct decision *d, struct run *run)
         d->run = NULL;
     if (d->current == run)
         d->current = NULL;
+    executor_forget_run(d->executor, run);
     workflow_discard_run(d->executor, run);
 }
 

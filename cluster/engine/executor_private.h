@@ -205,6 +205,8 @@ void executor_redeliver(struct executor *executor);
 void retention_step(struct executor *executor, int64_t wall_now_ns, int64_t mono_now_ns);
 
 /* executor_commit.c */
+/** The commit under way must not touch the run again: it leaves memory. */
+void executor_forget_run(struct executor *executor, const struct run *run);
 /** A batch from another cluster, already folded: stored as it is, not sent on. */
 void run_take_batch(struct run *run, struct blob *value, const struct batch *decoded);
 void executor_mark_dirty(struct executor *executor, struct run *run);

@@ -213,7 +213,7 @@ static void linear_histories_arrive(void **state)
     }
 }
 
-/* Runs of one workflow id whose versions grow, begun in any order: the newest is the current one. */
+/* Runs of one workflow id whose versions grow, begun in any order: the newest becomes current. */
 static void the_newest_run_wins(void **state)
 {
     (void)state;

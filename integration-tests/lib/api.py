@@ -124,7 +124,7 @@ class Api:
         return sum(lane["lag_events"] for lane in lanes) if lanes else None
 
     def dead_letters(self):
-        answer = Message(ok(self.admin("DeadLetterList", (1, 10000)), "dead letters"))
+        answer = Message(ok(self.admin("DeadLetterList", (1, 1000)), "dead letters"))
         return [{"source": item.text(1), "shard": item.number(2), "seq": item.number(3),
                  "namespace": item.text(5), "workflow_id": item.text(6), "run_id": item.text(7),
                  "reason": item.text(8), "detail": item.text(9)} for item in answer.each(1)]

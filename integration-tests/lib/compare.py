@@ -17,7 +17,7 @@ def runs_of(api):
     return found
 
 
-def differences(here, there, limit=20):
+def differences(here, there, limit=1000):
     """What is different between two Api objects, as {(workflow id, run id): sentence}, and the number
     of runs and events compared."""
     ours, theirs = runs_of(here), runs_of(there)
@@ -49,18 +49,19 @@ def product_verdict(world, cluster, namespace):
     return world.strait_json(cluster, "replication", "verify", namespace, check=False)
 
 
-def equal(world, namespace, here, there, excused=frozenset(), timeout=60):
-    """Fails unless both clusters hold the same; workflow ids in `excused` may differ. Both must be
-    drained, or about to be. Notes what was compared."""
+def equal(world, namespace, here, there, excused=frozenset, timeout=60):
+    """Fails unless both clusters hold the same; workflow ids that `excused` returns may differ. Both
+    must be drained, or about to be. Notes what was compared."""
     apis = here.api(namespace), there.api(namespace)
 
     def strangers(found):
-        return {key: text for key, text in found.items() if key[0] not in excused}
+        allowed = excused()
+        return {key: text for key, text in found.items() if key[0] not in allowed}
 
     last = {}
 
     def same():
-        last["found"], last["runs"], last["events"] = differences(*apis, limit=50)
+        last["found"], last["runs"], last["events"] = differences(*apis, limit=1000)
         return not strangers(last["found"])
 
     def complain():
@@ -73,11 +74,12 @@ def equal(world, namespace, here, there, excused=frozenset(), timeout=60):
         api.wire.close()
     verdict = product_verdict(world, here, namespace)
     found = verdict.get("differences") or []
-    bad = [item for item in found if item.get("workflow_id") not in excused]
+    allowed = excused()
+    bad = [item for item in found if item.get("workflow_id") not in allowed]
     if bad:
         raise Failure(f"histories are equal, but `replication verify` says: {bad[:3]}")
     compared = int(verdict.get("runs_compared", -1))
-    if compared < last["runs"] - len(excused):
+    if compared < last["runs"] - len(allowed):
         raise Failure(f"`replication verify` compared {compared} of {last['runs']} runs")
     world.note(f"{last['runs']} runs, {last['events']} events equal on both")
     return last["runs"]

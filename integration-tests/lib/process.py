@@ -3,6 +3,9 @@
 
 import ctypes
 import os
+import re
+import resource
+import shutil
 import signal
 import subprocess
 import time
@@ -25,6 +28,27 @@ def die_with_parent():
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def prepare_child():
+    """A crash leaves a core file in the scenario's folder."""
+    die_with_parent()
+    limit = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
+
+
+def backtrace(folder, program):
+    """Where a crashed program was, as the debugger sees it; "" without core file or debugger."""
+    cores = [name for name in os.listdir(folder) if re.fullmatch(r"core(\.\d+)?", name)]
+    if not cores or not shutil.which("gdb"):
+        return ""
+    core = max((os.path.join(folder, name) for name in cores), key=os.path.getmtime)
+    done = subprocess.run(["gdb", "-batch", "-ex", "bt 30", "-ex", "thread apply all bt 12", program,
+                           core], capture_output=True, text=True, errors="replace", check=False)
+    with open(os.path.join(folder, "backtrace.log"), "a", encoding="utf-8") as file:
+        file.write(done.stdout)
+    frames = re.findall(r"^#\d+ +(?:0x\w+ in )?(\w+)", done.stdout, re.M)
+    return " < ".join(frames[:12])
+
+
 def tail(path, lines=5):
     """The last lines of a file, as one."""
     try:
@@ -42,6 +66,7 @@ class Process:
 
     def __init__(self, folder, name, args, env=None, merged=False):
         self.name = name
+        self.folder = folder
         self.args = [str(arg) for arg in args]
         self.env = dict(os.environ, **(env or {}))
         self.log = os.path.join(folder, f"{name}.log")
@@ -56,7 +81,8 @@ class Process:
             self.begin = os.fstat(out.fileno()).st_size
             self.child = subprocess.Popen(
                 self.args, stdin=subprocess.DEVNULL, stdout=out, stderr=log, env=self.env,
-                preexec_fn=die_with_parent)
+                preexec_fn=prepare_child,
+                cwd=self.folder)
         return self
 
     @property
@@ -106,7 +132,8 @@ class Process:
         """A sentence about an end that nobody ordered."""
         status = self.child.returncode
         how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
-        return f"{self.name} ended by itself, {how}: {tail(self.log)}"
+        frames = backtrace(self.folder, self.args[0]) if status < 0 else ""
+        return f"{self.name} ended by itself, {how}: {frames} {tail(self.log)}"
 
 
 def run(args, timeout=60, env=None, check=True):

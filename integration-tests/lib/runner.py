@@ -81,9 +81,9 @@ def run_one(args):
         status, reason = SKIP_STATUS, str(skip)
     except Failure as failure:
         status, reason = 1, str(failure)
+        traceback.print_exc()
     except Exception as error:  # a broken scenario is a failed one
         status, reason = 1, f"{type(error).__name__}: {error}"
-    if status == 1:
         traceback.print_exc()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
@@ -222,8 +222,7 @@ def run_all(args, chosen):
         print(f"FAIL setup: {failure}")
         report.counts["failed"] += 1
         waiting = []
-    if any(name in language for scenario in waiting for language in scenario.languages
-           for name in sdk.LANGUAGES):
+    if any(scenario.name.startswith("features-") for scenario in waiting):
         for check, reason in sdk.NOT_YET.items():
             print(f"without check {check}: {reason}")
     print(f"seed {args.seed}", flush=True)

@@ -8,10 +8,7 @@
 #include "cluster/base/hash.h"
 #include "cluster/base/mem.h"
 #include "cluster/base/proto_arena.h"
-#include "cluster/engine/decide.h"
-#include "cluster/engine/event_build.h"
 #include "cluster/store/store_memory.h"
-#include "proto/api_service_workflow.pb-c.h"
 
 #define STEP_NS (2 * NS_PER_MS)
 
@@ -304,142 +301,6 @@ void sites_activate(int index)
     sites_until(is_active, site);
 }
 
-/* ---- calls ----------------------------------------------------------------------------------- */
-
-struct site_call {
-    struct call call;
-    struct request request;
-    bool *done;
-    enum grpc_code *code;
-};
-
-static void call_end(struct call *call, enum grpc_code code)
-{
-    struct site_call *self = CONTAINER_OF(call, struct site_call, call);
-    *self->done = true;
-    *self->code = code;
-    arena_release(&call->arena);
-    mem_free(self);
-}
-
-static void on_reply(struct call *call, struct bytes body)
-{
-    (void)body;
-    call_end(call, GRPC_OK);
-}
-
-static void on_fail(struct call *call, enum grpc_code code, const char *message,
-    const char *detail_type, struct bytes detail)
-{
-    (void)message;
-    (void)detail_type;
-    (void)detail;
-    call_end(call, code);
-}
-
-static bool never_cancelled(struct call *call)
-{
-    (void)call;
-    return false;
-}
-
-static void no_watch(struct call *call, struct mailbox *mailbox, struct mail *watch)
-{
-    (void)call;
-    (void)mailbox;
-    (void)watch;
-}
-
-static bool no_unwatch(struct call *call)
-{
-    (void)call;
-    return true;
-}
-
-static const struct call_ops call_ops = {
-    .reply = on_reply,
-    .fail = on_fail,
-    .is_cancelled = never_cancelled,
-    .watch = no_watch,
-    .unwatch = no_unwatch,
-};
-
-static bool is_true(void *ctx)
-{
-    return *(bool *)ctx;
-}
-
-static enum grpc_code site_call(
-    int index, request_handler *handler, const char *workflow_id, const void *message)
-{
-    bool done = false;
-    enum grpc_code code = GRPC_UNKNOWN;
-    struct site_call *call = mem_new(struct site_call);
-    call->call.ops = &call_ops;
-    call->call.method = "test";
-    call->call.deadline_mono_ns = INT64_MAX;
-    call->done = &done;
-    call->code = &code;
-    call->request.call = &call->call;
-    call->request.namespace_id = sites->namespace_id;
-    call->request.workflow_id = bytes_of(workflow_id);
-    call->request.want = REQUEST_CURRENT;
-    call->request.access = REQUEST_WRITE;
-    call->request.handle = handler;
-    call->request.message = message;
-    assert_int_equal(engine_submit(sites->site[index].engine, &call->request), OK);
-    sites_until(is_true, &done);
-    return code;
-}
-
-static const char *fresh_id(void)
-{
-    char text[UUID_TEXT_LEN + 1];
-    uuid_format(uuid_new(&sites->env), text);
-    return arena_strdup(&sites->arena, text);
-}
-
-enum grpc_code site_start_workflow(int index, const char *workflow_id)
-{
-    struct arena *arena = &sites->arena;
-    Api__StartWorkflowExecutionRequest start;
-    api__start_workflow_execution_request__init(&start);
-    Api__WorkflowType type = API__WORKFLOW_TYPE__INIT;
-    type.name = event_text("type");
-    start.workflow_type = &type;
-    start.task_queue = task_queue_new(arena, "queue");
-    start.workflow_id = event_text(workflow_id);
-    start.request_id = event_text(fresh_id());
-    start.identity = event_text("client");
-    return site_call(index, decide_start, workflow_id, &start);
-}
-
-enum grpc_code site_signal(int index, const char *workflow_id, size_t bytes)
-{
-    Api__SignalWorkflowExecutionRequest signal = API__SIGNAL_WORKFLOW_EXECUTION_REQUEST__INIT;
-    signal.signal_name = event_text("signal");
-    signal.request_id = event_text(fresh_id());
-    if (bytes > 0) {
-        char *text = arena_alloc(&sites->arena, bytes + 1);
-        for (size_t i = 0; i < bytes; i++) { /* hard to compress */
-            random_bytes(sites, text + i, 1);
-            text[i] = (char)('a' + (text[i] & 15));
-        }
-        text[bytes] = 0;
-        opaque_set(
-            &sites->arena, &signal.n_input, &signal.input, payloads_text(&sites->arena, text));
-    }
-    return site_call(index, decide_signal, workflow_id, &signal);
-}
-
-enum grpc_code site_terminate(int index, const char *workflow_id)
-{
-    Api__TerminateWorkflowExecutionRequest terminate =
-        API__TERMINATE_WORKFLOW_EXECUTION_REQUEST__INIT;
-    terminate.reason = event_text("test");
-    return site_call(index, decide_terminate, workflow_id, &terminate);
-}
-
 /* ---- looking --------------------------------------------------------------------------------- */
 
 void site_store(int index, struct store_op *op)
@@ -467,7 +328,7 @@ static char *row_text(const struct store_row *row)
 
 const char *site_table(int index, enum table table)
 {
-    char *lines[4096];
+    static char *lines[4096];
     size_t count = 0;
     for (int32_t i = 0; i < sites->site[index].shards; i++) {
         struct store_op op = {.kind = STORE_SCAN};
@@ -503,6 +364,11 @@ void assert_alike(void)
 }
 
 /* ---- outbox ---------------------------------------------------------------------------------- */
+
+static bool is_true(void *ctx)
+{
+    return *(bool *)ctx;
+}
 
 struct outbox_work {
     struct shard_work work;

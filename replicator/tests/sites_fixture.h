@@ -73,6 +73,10 @@ void sites_activate(int index);
 enum grpc_code site_start_workflow(int index, const char *workflow_id);
 enum grpc_code site_signal(int index, const char *workflow_id, size_t bytes);
 enum grpc_code site_terminate(int index, const char *workflow_id);
+/** "w<i>"; until the next call. */
+const char *workflow_name(int i);
+/** Starts the workflows [from, to) and signals each three times. */
+void sites_work(int active, int from, int to);
 
 /** All rows of a table of a cluster, as readable text without shards; of the test's arena. */
 const char *site_table(int index, enum table table);

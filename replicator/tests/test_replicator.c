@@ -11,30 +11,13 @@
 #include "cluster/base/proto_arena.h"
 #include "cluster/engine/batch.h"
 
-static const char *workflow_name(int i)
-{
-    static char name[32];
-    snprintf(name, sizeof(name), "w%d", i);
-    return name;
-}
-
-static void work(int active, int from, int to)
-{
-    for (int i = from; i < to; i++)
-        assert_int_equal(site_start_workflow(active, workflow_name(i)), GRPC_OK);
-    for (int k = 0; k < 3; k++) {
-        for (int i = from; i < to; i++)
-            assert_int_equal(site_signal(active, workflow_name(i), 100), GRPC_OK);
-    }
-}
-
 /* ---- the plain case -------------------------------------------------------------------------- */
 
 static void test_replicates(void **state)
 {
     (void)state;
     sites_namespace(US);
-    work(US, 0, 12);
+    sites_work(US, 0, 12);
     assert_int_equal(site_terminate(US, "w3"), GRPC_OK);
     sites_drain();
     assert_alike();
@@ -49,7 +32,7 @@ static void test_outbox_is_trimmed_by_reports_only(void **state)
     (void)state;
     sites_namespace(US);
     sites_connect(EU, US, false);
-    work(US, 0, 12);
+    sites_work(US, 0, 12);
     size_t rows = site_rows(US, TABLE_OUTBOX);
     assert_true(rows > SHARDS_US);
     sites_run(10000);
@@ -65,13 +48,13 @@ static void test_failover_and_back(void **state)
 {
     (void)state;
     sites_namespace(US);
-    work(US, 0, 6);
+    sites_work(US, 0, 6);
     sites_drain();
     sites_activate(EU);
     sites_run(500);
     for (int i = 0; i < 6; i++)
         assert_int_equal(site_signal(EU, workflow_name(i), 10), GRPC_OK);
-    work(EU, 6, 9);
+    sites_work(EU, 6, 9);
     sites_drain();
     assert_alike();
     sites_activate(US);
@@ -92,12 +75,12 @@ static void test_stream_deleted(void **state)
     (void)state;
     sites_namespace(US);
     sites_connect(EU, US, false);
-    work(US, 0, 8);
+    sites_work(US, 0, 8);
     sites_run(500);
     bus_memory_delete_stream(sites->site[US].hub, "STRAIT_REPL_us_eu");
     sites_run(3000);
     sites_connect(EU, US, true);
-    work(US, 8, 10);
+    sites_work(US, 8, 10);
     sites_drain();
     assert_alike();
 }
@@ -107,7 +90,7 @@ static void test_stream_truncated(void **state)
     (void)state;
     sites_namespace(US);
     sites_connect(EU, US, false);
-    work(US, 0, 8);
+    sites_work(US, 0, 8);
     sites_run(500);
     bus_memory_truncate(sites->site[US].hub, "STRAIT_REPL_us_eu", 7);
     sites_connect(EU, US, true);
@@ -137,10 +120,10 @@ static void test_lossy_bus(void **state)
     sites_namespace(US);
     for (int i = 0; i < SITES; i++)
         bus_memory_set_judge(sites->site[i].hub, judge, sites);
-    work(US, 0, 10);
+    sites_work(US, 0, 10);
     sites_run(2000);
     assert_int_equal(site_terminate(US, "w2"), GRPC_OK);
-    work(US, 10, 14);
+    sites_work(US, 10, 14);
     sites_drain();
     for (int i = 0; i < SITES; i++)
         bus_memory_set_judge(sites->site[i].hub, NULL, NULL);
@@ -154,7 +137,7 @@ static void test_parts(void **state)
     (void)state;
     bus_memory_set_payload_max(sites->site[US].hub, 64 * 1024);
     sites_namespace(US);
-    work(US, 0, 2);
+    sites_work(US, 0, 2);
     assert_int_equal(site_signal(US, "w0", 1000000), GRPC_OK);
     assert_int_equal(site_signal(US, "w0", 10), GRPC_OK);
     sites_drain();
@@ -167,11 +150,11 @@ static void test_target_restarts(void **state)
 {
     (void)state;
     sites_namespace(US);
-    work(US, 0, 5);
+    sites_work(US, 0, 5);
     site_stop(EU);
-    work(US, 5, 10);
+    sites_work(US, 5, 10);
     site_start(EU);
-    work(US, 10, 12);
+    sites_work(US, 10, 12);
     sites_drain();
     assert_alike();
 }
@@ -182,10 +165,10 @@ static void test_source_restarts(void **state)
     (void)state;
     sites_namespace(US);
     sites_connect(US, US, false);
-    work(US, 0, 10);
+    sites_work(US, 0, 10);
     site_stop(US);
     site_start(US);
-    work(US, 10, 12);
+    sites_work(US, 10, 12);
     sites_drain();
     assert_alike();
 }
@@ -197,17 +180,15 @@ static void unpublished(int count)
 {
     sites_namespace(US);
     sites_connect(US, US, false);
-    work(US, 0, count);
+    sites_work(US, 0, count);
     site_stop(US);
     sites->site[US].offline = true;
     site_start(US);
 }
 
-/* Every second outbox row is lost: targets find holes in the runs and ask for the events. */
-static void test_missing_events_are_fetched(void **state)
+/* Loses every second outbox row: targets find holes in the runs and ask for the events. */
+static void lose_rows(void)
 {
-    (void)state;
-    unpublished(6);
     for (int32_t shard = 0; shard < SHARDS_US; shard++) {
         struct store_op op = {.kind = STORE_SCAN};
         op.scan =
@@ -227,15 +208,45 @@ static void test_missing_events_are_fetched(void **state)
         site_store(US, &write);
         commit_release(&commit);
     }
+}
+
+static void assert_fetched(void)
+{
+    assert_alike();
+    assert_int_equal(replicator_dead_letters(sites->site[EU].replicator, (struct uuid){{0}}), 0);
+    struct counter *fetches =
+        metrics_counter(sites->site[EU].metrics, "strait_apply_fetches_total", NULL, "");
+    assert_true(counter_value(fetches) > 0);
+}
+
+static void test_missing_events_are_fetched(void **state)
+{
+    (void)state;
+    unpublished(6);
+    lose_rows();
     sites_connect(US, US, true);
     for (int i = 0; i < 6; i++)
         assert_int_equal(site_signal(US, workflow_name(i), 10), GRPC_OK);
     sites_drain();
-    assert_alike();
-    assert_int_equal(replicator_dead_letters(sites->site[EU].replicator, (struct uuid){{0}}), 0);
-    struct counter *fetches =
-        metrics_counter(sites->site[EU].metrics, "strait_apply_fetches", NULL, "");
-    assert_true(counter_value(fetches) > 0);
+    assert_fetched();
+}
+
+/* Batches larger than a message, pages larger than a message. */
+static void test_fetch_in_chunks(void **state)
+{
+    (void)state;
+    bus_memory_set_payload_max(sites->site[US].hub, 64 * 1024);
+    unpublished(1);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(site_signal(US, "w0", 700000), GRPC_OK);
+    assert_int_equal(site_signal(US, "w0", 10), GRPC_OK);
+    site_stop(US);
+    site_start(US);
+    lose_rows();
+    sites_connect(US, US, true);
+    assert_int_equal(site_signal(US, "w0", 10), GRPC_OK);
+    sites_drain();
+    assert_fetched();
 }
 
 static void count_letters(void *ctx, enum err err, Record__DeadLetter *const *items, size_t count)
@@ -292,175 +303,6 @@ static void test_corrupt_item_is_parked(void **state)
         replicator_dead_letters(sites->site[EU].replicator, sites->namespace_id), letters);
 }
 
-/* ---- barriers -------------------------------------------------------------------------------- */
-
-static void add_barriers(const char *handover_id)
-{
-    for (int32_t i = 0; i < SHARDS_US; i++) {
-        char *targets[1] = {arena_strdup(&sites->arena, "eu")};
-        Record__OutboxItem item;
-        record__outbox_item__init(&item);
-        item.kind = RECORD__OUTBOX_ITEM__KIND__BARRIER;
-        item.namespace_id.len = 16;
-        item.namespace_id.data = sites->namespace_id.bytes;
-        item.handover_id = arena_strdup(&sites->arena, handover_id);
-        item.n_targets = 1;
-        item.targets = targets;
-        site_outbox_add(US, i, &item);
-    }
-}
-
-static bool barriers_are_met(void *ctx)
-{
-    return replicator_barriers(sites->site[US].replicator, EU, ctx) == SHARDS_US;
-}
-
-static void test_barriers(void **state)
-{
-    (void)state;
-    sites_namespace(US);
-    work(US, 0, 5);
-    sites_connect(EU, US, false);
-    add_barriers("handover-1");
-    sites_run(2000);
-    assert_int_equal(replicator_barriers(sites->site[US].replicator, EU, "handover-1"), 0);
-    sites_connect(EU, US, true);
-    sites_until(barriers_are_met, (void *)(uintptr_t) "handover-1");
-    assert_int_equal(replicator_barriers(sites->site[US].replicator, EU, "handover-2"), 0);
-}
-
-static void test_barrier_behind_a_dead_letter(void **state)
-{
-    (void)state;
-    sites_namespace(US);
-    char *targets[1] = {arena_strdup(&sites->arena, "eu")};
-    Record__OutboxItem item;
-    record__outbox_item__init(&item);
-    item.kind = RECORD__OUTBOX_ITEM__KIND__RUN_DELETED;
-    item.namespace_id.len = 16;
-    item.namespace_id.data = sites->namespace_id.bytes;
-    item.run_id.len = 3;
-    item.run_id.data = sites->namespace_id.bytes;
-    item.workflow_id = arena_strdup(&sites->arena, "w");
-    item.n_targets = 1;
-    item.targets = targets;
-    site_outbox_add(US, 0, &item);
-    sites_run(1000);
-    assert_int_equal(replicator_dead_letters(sites->site[EU].replicator, sites->namespace_id), 1);
-    add_barriers("handover-1");
-    sites_run(5000);
-    assert_int_equal(replicator_barriers(sites->site[US].replicator, EU, "handover-1"), 0);
-    Replication__ShardLoss **losses;
-    assert_int_equal(
-        replicator_losses(sites->site[EU].replicator, US, &sites->arena, &losses), SHARDS_US);
-    assert_true(losses[0]->applied_seq < losses[0]->known_seq);
-    assert_int_equal(losses[1]->applied_seq, losses[1]->known_seq);
-}
-
-/* ---- watching -------------------------------------------------------------------------------- */
-
-struct verified {
-    bool done;
-    enum err err;
-    int64_t compared;
-    int64_t equal;
-    int64_t differences;
-    enum verify_kind kind;
-};
-
-static void verify_done(void *ctx, const struct verify_result *result)
-{
-    struct verified *verified = ctx;
-    *verified = (struct verified){true, result->err, result->runs_compared, result->runs_equal,
-        result->difference_count, VERIFY_DIFFERENT};
-    if (result->listed)
-        verified->kind = result->differences[0].kind;
-}
-
-static bool is_verified(void *ctx)
-{
-    return ((struct verified *)ctx)->done;
-}
-
-static struct verified verify(int index, int other)
-{
-    struct verified verified = {0};
-    replicator_verify(
-        sites->site[index].replicator, sites->namespace_id, other, verify_done, &verified);
-    sites_until(is_verified, &verified);
-    return verified;
-}
-
-static void test_verify(void **state)
-{
-    (void)state;
-    sites_namespace(US);
-    work(US, 0, 7);
-    sites_drain();
-    struct verified verified = verify(US, EU);
-    assert_int_equal(verified.err, OK);
-    assert_int_equal(verified.compared, 7);
-    assert_int_equal(verified.equal, 7);
-    assert_int_equal(verified.differences, 0);
-    sites_connect(EU, US, false);
-    assert_int_equal(site_signal(US, "w1", 10), GRPC_OK);
-    assert_int_equal(site_start_workflow(US, "w7"), GRPC_OK);
-    verified = verify(US, EU);
-    assert_int_equal(verified.equal, 6);
-    assert_int_equal(verified.differences, 2); /* one behind there, one missing there */
-    sites_connect(EU, US, true);
-    sites_connect(US, EU, false);
-    assert_int_not_equal(verify(US, EU).err, OK);
-}
-
-static void test_lanes_and_clusters(void **state)
-{
-    (void)state;
-    sites_namespace(US);
-    work(US, 0, 3);
-    sites_drain();
-    struct replication_lane *lanes;
-    struct replicator *us = sites->site[US].replicator;
-    assert_int_equal(replicator_lanes(us, &sites->arena, sites->namespace_id, &lanes), 1);
-    assert_string_equal(lanes[0].source, "us");
-    assert_string_equal(lanes[0].target, "eu");
-    assert_int_equal(lanes[0].state, LANE_OK);
-    assert_true(lanes[0].newest_seq > 0);
-    assert_int_equal(lanes[0].applied_seq, lanes[0].newest_seq);
-    sites_connect(EU, US, false);
-    assert_int_equal(site_signal(US, "w1", 10), GRPC_OK);
-    sites_run(30000);
-    assert_int_equal(replicator_lanes(us, &sites->arena, sites->namespace_id, &lanes), 1);
-    assert_int_equal(lanes[0].lag_events, 1);
-    assert_true(lanes[0].lag_ms >= 29000);
-    struct replication_cluster cluster;
-    replicator_cluster(us, EU, &cluster);
-    assert_true(cluster.connected);
-    assert_int_equal(cluster.shards, SHARDS_EU);
-    assert_string_equal(cluster.server_version, "test");
-}
-
-/* A change that its broadcast did not reach. */
-static void test_metadata_by_digest(void **state)
-{
-    (void)state;
-    sites_namespace(US);
-    sites_connect(US, EU, false);
-    sites_connect(EU, US, false);
-    sites_activate(EU);
-    sites_run(2000);
-    struct namespace_view *view = registry_view(sites->site[US].registry, NAMESPACE);
-    assert_true(view->active);
-    namespace_view_unref(view);
-    sites_connect(US, EU, true);
-    sites_connect(EU, US, true);
-    sites_run(12000);
-    view = registry_view(sites->site[US].registry, NAMESPACE);
-    assert_false(view->active);
-    assert_string_equal(view->active_cluster, "eu");
-    namespace_view_unref(view);
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, sites_setup, sites_teardown)
@@ -475,12 +317,8 @@ int main(void)
         TEST(test_target_restarts),
         TEST(test_source_restarts),
         TEST(test_missing_events_are_fetched),
+        TEST(test_fetch_in_chunks),
         TEST(test_corrupt_item_is_parked),
-        TEST(test_barriers),
-        TEST(test_barrier_behind_a_dead_letter),
-        TEST(test_verify),
-        TEST(test_lanes_and_clusters),
-        TEST(test_metadata_by_digest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
