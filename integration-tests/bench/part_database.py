@@ -36,7 +36,9 @@ def per_operation(spent, result):
     return {"server_cpu_ms": each("server_ms"), "database_cpu_ms": each("db_ms"),
             "client_cpu_ms": result["client_ms"] / count, "commits": each("commits"),
             "database_commits": each("db_commits"), "log_kb": each("log_bytes", 1000.0),
-            "rows": each("rows"), "rows_per_s": spent["rows"] / seconds}
+            "rows": each("rows"), "rows_per_s": spent["rows"] / seconds,
+            "commit_ms": 1000 * spent["store_s"] / max(1.0, spent["commits"]),
+            "cores": (spent["server_ms"] + (spent["db_ms"] or 0) + result["client_ms"]) / seconds / 1000}
 
 
 def one_scenario(cluster, scenario, plan):

@@ -4,6 +4,7 @@ what applying costs there, whether the outbox stays short under load, and how lo
 writes back."""
 
 import multiprocessing
+import re
 import time
 
 import measure
@@ -230,8 +231,23 @@ def move(world, source, target):
         world.wait(lambda a=api: a.active_cluster() == target.name, 10,
                    f"{cluster.name} knows that {target.name} is active")
         api.wire.close()
-    world.drained(NAMESPACE, target, source)
     return begin, end
+
+
+def signals_in(cluster, workflows):
+    """Signals in the histories of workflows that got nothing else (2 events begin each)."""
+    api = cluster.api(NAMESPACE)
+    count = sum(len(api.history(workflow_id)) - 2 for workflow_id in workflows)
+    api.wire.close()
+    return count
+
+
+def pauses(world):
+    """How long the servers themselves say that they held writes back."""
+    lines = [line for cluster in world.clusters.values()
+             for line in cluster.log_lines("failover.acknowledged")]
+    return [int(found[1]) for found in (re.search(r"pause_ms=(\d+)", line) for line in sorted(lines))
+            if found]
 
 
 def failover(world, us, eu, plan, found):
@@ -266,14 +282,18 @@ def failover(world, us, eu, plan, found):
         acks, notes = pipe.recv() if pipe.poll(20) else ([], {})
         child.join(5)
     status = background.join(seconds + 60)
-    if moves and plan.failovers % 2 == 1:
+    if len(moves) % 2 == 1:
         move(world, eu, us)
+    world.drained(NAMESPACE, us, eu)
     moments = [at for at, _ in acks]
     if len(moments) < WRITER_RATE:
         raise Failure(f"hardly a write was accepted: {len(moments)}, {notes}")
+    found_at = {cluster.name: signals_in(cluster, workflows) for cluster in (us, eu)}
+    if min(found_at.values()) < len(moments):
+        raise Failure(f"{len(moments)} writes were acknowledged, the histories have {found_at}")
     gaps = [1000 * longest_gap(moments, begin, end + 1) for begin, end in moves]
     quiet = 1000 * longest_gap(moments, moments[0], moves[0][0] - 0.1)
     return {"background_rate": rate, "background_status": status, "writes_per_second":
-            len(moments) / (moments[-1] - moments[0]), "writes": len(moments), **notes,
+            len(moments) / (moments[-1] - moments[0]), "writes": len(moments), **notes, "found": found_at, "pause_ms": pauses(world),
             "gaps_ms": gaps, "gap_ms": max(gaps), "gap_before_ms": quiet,
             "command_ms": [1000 * (end - begin) for begin, end in moves]}

@@ -66,14 +66,23 @@ def dev(world, plan):
     return {"ready_ms": measure.median(times), "times_ms": times}
 
 
+def look(cluster):
+    """CPU and messages for other clusters so far. The CPU last: asking for metrics costs some."""
+    messages = cluster.metrics().get("strait_replication_published_total", 0.0)
+    return measure.precise_cpu_ms(cluster.process.pid), messages
+
+
 def idle(clusters, plan):
     """Memory and CPU of nodes that only tell each other that they live."""
     time.sleep(1)
-    before = {c.name: measure.cpu_ms(c.process.pid) for c in clusters}
+    before = {c.name: look(c) for c in clusters}
     begin = time.monotonic()
     time.sleep(plan.idle_s)
     spent_ms = 1000 * (time.monotonic() - begin)
-    return {"seconds": spent_ms / 1000, "clusters": {
-        c.name: {"database": c.database.kind, "rss_mb": measure.rss_mb(c.process.pid),
-                 "cpu_percent": 100 * (measure.cpu_ms(c.process.pid) - before[c.name]) / spent_ms}
-        for c in clusters}}
+    found = {}
+    for cluster in clusters:
+        cpu, messages = [now - then for now, then in zip(look(cluster), before[cluster.name])]
+        found[cluster.name] = {
+            "database": cluster.database.kind, "rss_mb": measure.rss_mb(cluster.process.pid),
+            "cpu_percent": 100 * cpu / spent_ms, "messages_per_s": 1000 * messages / spent_ms}
+    return {"seconds": spent_ms / 1000, "clusters": found}

@@ -9,7 +9,7 @@ REFERENCE = {
     "idle": {"rss_mb": 138.0, "cpu_percent": 3.0}}
 
 COLUMNS = ["scenario", "rate/s", "x ref", "start p50", "p99", "at half: p50", "p99", "server", "database",
-           "client", "commits", "db commits", "log kB", "rows/s", "of floor"]
+           "client", "cores", "commits", "db commits", "commit ms", "log kB", "of floor"]
 
 
 def number(value, digits=2):
@@ -49,8 +49,8 @@ def database(name, figures):
             number(got["per_second"] / REFERENCE["per_second"][scenario]),
             number(got["start_ms"]["p50"]), number(got["start_ms"]["p99"]), number(half["p50"]),
             number(half["p99"]), number(got["server_cpu_ms"], 3), number(got["database_cpu_ms"], 3),
-            number(got["client_cpu_ms"], 3), number(got["commits"], 3),
-            number(got["database_commits"], 3), number(got["log_kb"]), number(got["rows_per_s"]),
+            number(got["client_cpu_ms"], 3), number(got["cores"]), number(got["commits"], 3),
+            number(got["database_commits"], 3), number(got["commit_ms"]), number(got["log_kb"]),
             f"{100 * got['of_floor']:.0f} %"])
     table(rows)
     late = [f"{scenario} {got['half']['late']}" for scenario, got in figures["scenarios"].items()
@@ -81,7 +81,8 @@ def idle(figures):
     print(f"\nidle, two clusters and their heartbeats, {number(figures['seconds'])} s")
     for name, got in figures["clusters"].items():
         print(f"  {name} ({got['database']}): {number(got['rss_mb'])} MB, "
-              f"{number(got['cpu_percent'])} % of a core; against the reference "
+              f"{number(got['cpu_percent'])} % of a core, {number(got['messages_per_s'])} messages/s; "
+              f"against the reference "
               f"{number(got['rss_mb'] / REFERENCE['idle']['rss_mb'])} and "
               f"{number(got['cpu_percent'] / REFERENCE['idle']['cpu_percent'])}")
 
@@ -129,8 +130,9 @@ def failover(figures):
     print(f"  longest gap in accepted writes: {number(figures['gap_ms'])} ms ({gaps}); without "
           f"failover {number(figures['gap_before_ms'])} ms")
     commands = ", ".join(number(ms) for ms in figures["command_ms"])
-    print(f"  strait failover took {commands} ms; accepted at {figures['accepted_at']}, "
-          f"refused {figures['refused']}")
+    print(f"  held back by the server {figures['pause_ms']} ms; strait failover took {commands} ms")
+    print(f"  sent to and accepted by {figures['accepted_at']}, refused {figures['refused']}; "
+          f"{figures['writes']} acknowledged, in the histories {figures['found']}")
 
 
 PRINTERS = {"start": start, "dev": dev, "idle": idle, "replication": replication, "apply": apply,
