@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a starting node asks before it acts: which cluster is active for each namespace now. A region
- * that comes back after it lost a namespace would otherwise believe its own old record and write
- * beside the new active cluster. Peers that cannot be asked do not keep us from starting: that would
- * make one region's loss stop the other.
+ * What a starting node asks before it acts: which cluster is active for each namespace now. A
+ * region that comes back after it lost a namespace would otherwise believe its own old record and
+ * write beside the new active cluster. Peers that cannot be asked do not keep us from starting:
+ * that would make one region's loss stop the other.
  */
 #include <stdio.h>
 #include <string.h>
@@ -27,10 +27,10 @@ struct sync {
     struct registry *registry;
     pthread_mutex_t mutex;
     pthread_cond_t cond;
-    int calls;   /* not answered */
-    int merges;  /* not stored */
-    int failed;  /* clusters that could not be asked, by the last round */
-    int refs;    /* node and outstanding callbacks */
+    int calls;                /* not answered */
+    int merges;               /* not stored */
+    int failed;               /* clusters that could not be asked, by the last round */
+    int refs;                 /* node and outstanding callbacks */
     bool asked[CLUSTERS_MAX]; /* answered: need not be asked again */
 };
 

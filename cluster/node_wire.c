@@ -7,9 +7,9 @@
 #include "cluster/base/mem.h"
 #include "cluster/console/console.h"
 #include "cluster/engine/executor.h"
+#include "cluster/failover/failover.h"
 #include "cluster/frontend/admin.h"
 #include "cluster/frontend/frontend.h"
-#include "cluster/failover/failover.h"
 #include "cluster/node_private.h"
 #include "replicator/replicator.h"
 

@@ -131,13 +131,14 @@ static void finish_shard(struct executor *executor, struct open_commit *open, st
         open->outbox_capacity = open->outbox_capacity ? open->outbox_capacity * 2 : 16;
         open->outbox = mem_realloc(open->outbox, open->outbox_capacity * sizeof(*open->outbox));
     }
+    struct blob **values = mem_zalloc(shard->item_count, sizeof(*values));
+    memcpy(values, shard->values, shard->item_count * sizeof(*values));
     size_t i = open->outbox_count++;
     open->outbox[i].shard = shard->id;
     open->outbox[i].seq = seq;
     open->outbox[i].row = value;
     open->outbox[i].count = shard->item_count;
-    open->outbox[i].values = mem_alloc(shard->item_count * sizeof(struct blob *));
-    memcpy(open->outbox[i].values, shard->values, shard->item_count * sizeof(struct blob *));
+    open->outbox[i].values = values;
     /* The references of the values move to the commit. */
     for (size_t k = 0; k < shard->item_count; k++) {
         if (shard->values[k])

@@ -4,9 +4,9 @@
  */
 #include <stdlib.h>
 
+#include "cluster/failover/failover.h"
 #include "cluster/frontend/admin_private.h"
 #include "cluster/frontend/frontend.h"
-#include "cluster/failover/failover.h"
 
 static Admin__FailoverResponse *show(struct arena *arena, const Replication__FailoverResult *result)
 {

@@ -293,7 +293,7 @@ def failover(world, us, eu, plan, found):
         raise Failure(f"{len(moments)} writes were acknowledged, the histories have {found_at}")
     gaps = [1000 * longest_gap(moments, begin, end + 1) for begin, end in moves]
     quiet = 1000 * longest_gap(moments, moments[0], moves[0][0] - 0.1)
-    return {"background_rate": rate, "background_status": status, "writes_per_second":
-            len(moments) / (moments[-1] - moments[0]), "writes": len(moments), **notes, "found": found_at, "pause_ms": pauses(world),
-            "gaps_ms": gaps, "gap_ms": max(gaps), "gap_before_ms": quiet,
+    return {"background_rate": rate, "background_status": status, **notes, "writes": len(moments),
+            "writes_per_second": len(moments) / (moments[-1] - moments[0]), "found": found_at,
+            "gaps_ms": gaps, "gap_ms": max(gaps), "gap_before_ms": quiet, "pause_ms": pauses(world),
             "command_ms": [1000 * (end - begin) for begin, end in moves]}

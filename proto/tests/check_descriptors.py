@@ -433,9 +433,12 @@ def main():
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--official", metavar="PATH", help=f"{TARBALL}, the unpacked package, or json-module.js")
     source.add_argument("--fetch", metavar="DIR", help=f"keep {TARBALL} in DIR; download it when it is not there")
-    parser.add_argument("--root", default=ROOT, metavar="DIR", help="directory that holds proto/ (default: this repository)")
-    parser.add_argument("--undeclared", action="store_true", help="list official fields and values that are not declared")
-    parser.add_argument("--self-test", action="store_true", help="also break copies of our files and expect to notice")
+    parser.add_argument("--root", default=ROOT, metavar="DIR",
+                        help="directory that holds proto/ (default: this repository)")
+    parser.add_argument("--undeclared", action="store_true",
+                        help="list official fields and values that are not declared")
+    parser.add_argument("--self-test", action="store_true",
+                        help="also break copies of our files and expect to notice")
     args = parser.parse_args()
     try:
         official = Official(read_module(fetch(args.fetch) if args.fetch else args.official))

@@ -43,8 +43,8 @@ static void a_deleted_run_is_gone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_run_deleted_in_its_first_commit_leaves_no_pointer,
-            harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(
+            a_run_deleted_in_its_first_commit_leaves_no_pointer, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(a_deleted_run_is_gone, harness_setup, harness_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,10 +12,9 @@
 
 static void arm(enum store_fault_action action, enum err err)
 {
-    store_fault_arm(harness_fault(), &(struct store_fault_rule){.calls = STORE_FAULT_COMMIT,
-                                         .action = action,
-                                         .number = 1,
-                                         .err = err});
+    store_fault_arm(harness_fault(),
+        &(struct store_fault_rule){
+            .calls = STORE_FAULT_COMMIT, .action = action, .number = 1, .err = err});
 }
 
 static int count_signals(const char *name)
@@ -120,8 +119,8 @@ static void answers_are_true(void **state)
         acknowledged += ok;
         store_fault_disarm(harness_fault());
         if (count_signals(name) != ok)
-            print_message("signal %d: acknowledged %d, in history %d; replay with SEED=%u\n", i,
-                ok, count_signals(name), seed);
+            print_message("signal %d: acknowledged %d, in history %d; replay with SEED=%u\n", i, ok,
+                count_signals(name), seed);
         assert_int_equal(count_signals(name), ok);
     }
     harness_restart();
