@@ -49,6 +49,9 @@ struct run *asked_run(struct decision *d, struct request *request)
     const char *id = bytes_string(d->arena, request->workflow_id);
     if (d->run)
         return d->run;
+    /* A passive cluster may not have heard of it yet: its clients still read their own writes. */
+    if (request->access == REQUEST_READ && decision_forward(d, request))
+        return NULL;
     if (request->want == REQUEST_RUN) {
         char run_id[UUID_TEXT_LEN + 1];
         uuid_format(request->run_id, run_id);

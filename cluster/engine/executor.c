@@ -29,6 +29,19 @@ void request_fail(
     call_fail_err(request->call, err, "%s", text);
 }
 
+static bool forward_call(
+    struct executor *executor, struct call *call, const struct namespace_view *ns)
+{
+    const struct forward_sink *forward = &executor->engine->options.forward;
+    return !ns->active && forward->forward && !call->forwarded && !call->no_forward &&
+           forward->forward(forward->ctx, call, ns);
+}
+
+bool decision_forward(struct decision *d, struct request *request)
+{
+    return request->call && forward_call(d->executor, request->call, d->ns);
+}
+
 static void fail_not_active(
     struct executor *executor, struct request *request, const struct namespace_view *ns)
 {
@@ -36,10 +49,8 @@ static void fail_not_active(
         request_fail(executor, request, ERR_PRECONDITION, "namespace is not active here");
         return;
     }
-    const struct forward_sink *forward = &executor->engine->options.forward;
     struct call *call = request->call;
-    if (forward->forward && !call->forwarded && !call->no_forward &&
-        forward->forward(forward->ctx, call, ns))
+    if (forward_call(executor, call, ns))
         return;
     Api__NamespaceNotActiveFailure failure;
     api__namespace_not_active_failure__init(&failure);

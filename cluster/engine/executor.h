@@ -150,6 +150,10 @@ void decision_fail(struct decision *d, const struct run *run, struct call *call,
     enum grpc_code code, const char *detail_type, const ProtobufCMessage *detail, const char *fmt,
     ...) PRINTF_LIKE(7, 8);
 
+/** Sends the call to the cluster where the namespace is active, if that is another one and the call
+ *  may go there. True: it was taken. */
+NODISCARD bool decision_forward(struct decision *d, struct request *request);
+
 /* ---- access to the surroundings -------------------------------------------------------------- */
 
 struct engine *executor_engine(struct executor *executor);

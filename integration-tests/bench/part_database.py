@@ -65,6 +65,7 @@ def database(world, kind, plan):
     for scenario in plan.scenarios:
         found[scenario] = one_scenario(cluster, scenario, plan)
         found[scenario]["of_floor"] = found[scenario]["rows_per_s"] / floor["rows_per_s"]
+        found[scenario]["rss_mb"] = measure.rss_mb(cluster.process.pid)
         world.watch()
         time.sleep(0.2)
     return {"durability": measure.DatabaseMeter(cluster.database).durability(), "floor": floor,

@@ -8,6 +8,7 @@ from process import Failure, Process
 from world import Cluster, strait
 
 PROBE_S = 0.001
+HEARTBEATS_WITHIN_S = 20
 
 
 def until(probe, process, timeout=30):
@@ -72,9 +73,19 @@ def look(cluster):
     return measure.precise_cpu_ms(cluster.process.pid), messages
 
 
+def beating(cluster):
+    """True when the cluster sends heartbeats at its usual pace (each second)."""
+    before = look(cluster)[1]
+    time.sleep(1.3)
+    return look(cluster)[1] > before
+
+
 def idle(clusters, plan):
-    """Memory and CPU of nodes that only tell each other that they live."""
-    time.sleep(1)
+    """Memory and CPU of nodes that only tell each other that they live. After a start it takes them
+    a while to hear each other; until then they are quieter."""
+    end = time.monotonic() + HEARTBEATS_WITHIN_S
+    while not all([beating(cluster) for cluster in clusters]) and time.monotonic() < end:
+        time.sleep(0.5)
     before = {c.name: look(c) for c in clusters}
     begin = time.monotonic()
     time.sleep(plan.idle_s)

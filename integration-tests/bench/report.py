@@ -9,7 +9,7 @@ REFERENCE = {
     "idle": {"rss_mb": 138.0, "cpu_percent": 3.0}}
 
 COLUMNS = ["scenario", "rate/s", "x ref", "start p50", "p99", "at half: p50", "p99", "server", "database",
-           "client", "cores", "commits", "db commits", "commit ms", "log kB", "of floor"]
+           "client", "cores", "commits", "db commits", "commit ms", "log kB", "of floor", "MB after"]
 
 
 def number(value, digits=2):
@@ -51,7 +51,7 @@ def database(name, figures):
             number(half["p99"]), number(got["server_cpu_ms"], 3), number(got["database_cpu_ms"], 3),
             number(got["client_cpu_ms"], 3), number(got["cores"]), number(got["commits"], 3),
             number(got["database_commits"], 3), number(got["commit_ms"]), number(got["log_kb"]),
-            f"{100 * got['of_floor']:.0f} %"])
+            f"{100 * got['of_floor']:.0f} %", number(got["rss_mb"])])
     table(rows)
     late = [f"{scenario} {got['half']['late']}" for scenario, got in figures["scenarios"].items()
             if got["half"]["late"]]

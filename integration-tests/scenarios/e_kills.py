@@ -19,7 +19,7 @@ def kill_often(world, us, journals, kills):
     downtimes = []
     for number in range(kills):
         before = size()
-        want = world.random.randrange(2, 10)
+        want = world.random.randrange(2, 20)
         world.wait(lambda: size() >= before + want, 60,
                    f"{want} acknowledgements after start {number + 1}")
         # Somewhere between two commits, or within one.
@@ -39,8 +39,8 @@ def kills(world, language, kind, other):
     effects, starts, signals = sdk.path("effects"), sdk.path("starts"), sdk.path("signals")
     sdk.ready(sdk.worker(us, effects))
     sdk.client(us, "start", id_prefix="order", count=ORDERS, activity_ms=300, timer_ms=300)
-    load = sdk.begin(us, "load", id_prefix="short", rate=10, seed=1, journal=starts)
-    signal = sdk.begin(us, "signal", id_prefix="order", count=ORDERS, rate=10, seed=2,
+    load = sdk.begin(us, "load", id_prefix="short", rate=20, seed=1, journal=starts)
+    signal = sdk.begin(us, "signal", id_prefix="order", count=ORDERS, rate=20, seed=2,
                        journal=signals)
     kill_often(world, us, [starts, signals], max(1, round(KILLS * world.scale)))
     sdk.halt(load)

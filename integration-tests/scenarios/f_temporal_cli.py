@@ -55,10 +55,12 @@ def runs(world, temporal):
     """start, execute, show, result, list, count"""
     short = json.dumps({"n": 7, "timerMs": 50})
     start = ["--type", "Short", "--task-queue", QUEUE, "--input", short]
-    begun = temporal.json("workflow", "start", "-w", "one", *start)
+    # Long enough to be running still when it is started again.
+    slow = [*start[:-1], json.dumps({"n": 7, "timerMs": 2500})]
+    begun = temporal.json("workflow", "start", "-w", "one", *slow)
     same("workflow id", begun["workflowId"], "one")
     temporal.refused("already", "workflow", "start", "-w", "one", "--fail-existing",
-                     *start)
+                     *slow)
     result = temporal.json("workflow", "result", "-w", "one")
     same("result", result["result"]["square"], 49)
     done = temporal.json("workflow", "execute", "-w", "two", *start)

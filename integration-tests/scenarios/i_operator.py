@@ -90,7 +90,7 @@ def workflows(world, us):
     workflow("signal", "order", "--name", "finish")
     world.wait(lambda: "Completed" in workflow("describe", "order").stdout.title(), 20,
                "the order is completed")
-    for text, args in (("order", ["list"]), ("WorkflowExecutionCompleted", ["history", "order"])):
+    for text, args in (("order", ["list"]), ("WORKFLOW_EXECUTION_COMPLETED", ["history", "order"])):
         if text not in workflow(*args).stdout:
             raise Failure(f"strait workflow {' '.join(args)} does not show {text}")
     for name, verb in (("stopped", "cancel"), ("ended", "terminate")):
