@@ -5,7 +5,7 @@ sanitizer, no error line that the scenario did not provoke, and no line that is 
 import re
 
 LINE = re.compile(r"^\d{4}-\d\d-\d\dT[\d:.]+Z (debug|info|warn|error) ([a-z0-9_.-]+)(?: |$)")
-ALARMS = re.compile(r"\bCHECK\b|Sanitizer|runtime error:|SUMMARY:|Segmentation|stack smashing|"
+ALARMS = re.compile(r"check failed:|Assertion|Sanitizer|runtime error:|SUMMARY:|Segmentation|stack smashing|"
                     r"double free|corrupted (size|unsorted|double)|free\(\): |malloc\(\): ")
 # Chatter of libraries that means nothing to us.
 NOISE = [re.compile(r"^[IE]\d{4} .*(chttp2|tcp_|ev_epoll|socket|server|handshak|frame_|parsing|hpack)"),

@@ -23,7 +23,7 @@ MEMORY_MAX_MB = int(os.environ.get("STRAIT_TEST_MEMORY_MB", "600"))
 
 
 def strait():
-    return os.environ.get("STRAIT") or os.path.join(ROOT, "build", "strait")
+    return os.path.abspath(os.environ.get("STRAIT") or os.path.join(ROOT, "build", "strait"))
 
 
 def yaml(value, indent=0):
