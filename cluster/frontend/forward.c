@@ -184,7 +184,8 @@ bool frontend_forward(
     }
     if (!kept || call->forwarded || call->no_forward)
         return false;
-    if (kept->method->route != ROUTE_WRITE && kept->method->route != ROUTE_QUERY)
+    bool read = kept->method->route == ROUTE_QUERY || kept->method->route == ROUTE_READ;
+    if (kept->method->route != ROUTE_WRITE && !read)
         return false;
     const struct federation *federation = frontend->options.federation;
     int index = federation_find(federation, view->active_cluster);
@@ -195,7 +196,7 @@ bool frontend_forward(
         forward_send(frontend, call, target);
         return true;
     }
-    if (kept->method->route == ROUTE_QUERY)
+    if (read)
         return false; /* an older answer is better than none */
     counter_add(frontend->forward_failures, 1);
     fail_unavailable(call,

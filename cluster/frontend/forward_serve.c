@@ -88,7 +88,8 @@ void frontend_handle_forward(struct frontend *frontend, const char *method, stru
     call->forwarded = true;
     counter_add(frontend->forwarded_in, 1);
     const struct api_method *known = api_method_find(method);
-    if (known && known->route != ROUTE_WRITE && known->route != ROUTE_QUERY)
+    if (known && known->route != ROUTE_WRITE && known->route != ROUTE_QUERY &&
+        known->route != ROUTE_READ)
         fail_precondition(call, "method %.200s is not executed for other clusters", method);
     else
         frontend_handle(frontend, call);
